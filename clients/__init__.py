@@ -1,0 +1,1 @@
+"""How we reach the outside: Kafka, PostgreSQL, Redis, the object store, metrics and logs. Factories, no rules."""

@@ -1,0 +1,50 @@
+"""Every metric there is: one closed list, documented in docs/metrics.md."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+_FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_SLOW = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
+
+# --- API -----------------------------------------------------------------------------------------------------
+HTTP_REQUESTS = Counter("wishlist_http_requests_total", "Answers by route and status.", ["route", "method", "status"])
+HTTP_DURATION = Histogram("wishlist_http_request_seconds", "Time to answer.", ["route"], buckets=_FAST)
+RATE_LIMIT_CHECKS = Counter("wishlist_rate_limit_checks_total", "Requests held against a limit.", ["limit"])
+RATE_LIMIT_BLOCKS = Counter("wishlist_rate_limit_blocks_total", "Requests refused by a limit.", ["limit"])
+RATE_LIMIT_FAIL_OPEN = Counter("wishlist_rate_limit_fail_open_total", "Checks passed without Redis.", ["limit"])
+RATE_LIMIT_SECONDS = Histogram("wishlist_rate_limit_check_seconds", "Time of one check.", ["limit"], buckets=_FAST)
+RATE_LIMIT_MEMORY = Gauge("wishlist_rate_limit_memory_bytes", "Redis memory in use.")
+
+# --- Events ---------------------------------------------------------------------------------------------------
+EVENTS_SENT = Counter("wishlist_events_sent_total", "Events sent to Kafka, by outcome.", ["event_type", "outcome"])
+OUTBOX_APPENDED = Counter("wishlist_outbox_appended_total", "Events that went to the outbox instead of Kafka.")
+OUTBOX_RELAYED = Counter("wishlist_outbox_relayed_total", "Outbox events sent to Kafka by the relay.")
+
+# --- Streams --------------------------------------------------------------------------------------------------
+BATCHES_APPLIED = Counter("wishlist_batches_applied_total", "Record batches applied.", ["consumer_group"])
+EVENTS_APPLIED = Counter("wishlist_events_applied_total", "Events whose effect was written.", ["consumer_group"])
+EVENTS_SKIPPED = Counter("wishlist_events_skipped_total", "Events seen before, or not meant.", ["consumer_group"])
+EVENTS_REJECTED = Counter("wishlist_events_rejected_total", "Events sent to the DLQ.", ["consumer_group", "error"])
+BATCHES_FENCED = Counter("wishlist_batches_fenced_total", "Batches dropped for another owner.", ["consumer_group"])
+BATCH_RETRIES = Counter("wishlist_batch_retries_total", "Tries after a passing fault.", ["consumer_group"])
+BATCH_SECONDS = Histogram("wishlist_batch_seconds", "Time to apply one batch.", ["consumer_group"], buckets=_FAST)
+WATERMARK = Gauge("wishlist_watermark_offset", "Next offset of the sink.", ["consumer_group", "partition"])
+GROUP_STOPPED = Gauge("wishlist_group_stopped", "1 where a group stopped itself.", ["consumer_group"])
+
+# --- Renderer (spec, "Resource monitoring"; names of the spec's alerts) -------------------------------------------
+RENDER_REQUESTS = Counter("og_render_requests_total", "Render requests.")
+RENDER_ERRORS = Counter("og_render_errors_total", "Renders that failed.", ["reason"])
+RENDER_SECONDS = Histogram("og_render_duration_seconds", "Time of one render.", buckets=_SLOW)
+RENDER_CACHE_HITS = Counter("og_render_cache_hits_total", "Pictures reused by content.")
+RENDER_POOL_AVAILABLE = Gauge("og_renderer_browser_pool_available", "Idle pages.")
+RENDER_POOL_BUSY = Gauge("og_renderer_browser_pool_busy", "Pages at work.")
+RENDER_MEMORY = Gauge("og_renderer_memory_usage_bytes", "Resident memory of renderer and browser.")
+R2_UPLOAD_SECONDS = Histogram("og_renderer_r2_upload_duration_seconds", "Time of one upload.", buckets=_FAST)
+PREVIEWS_DONE = Counter("wishlist_previews_total", "Preview jobs, by outcome.", ["outcome"])
+
+
+def serve(port: int) -> int:
+    """Serve ``/metrics`` on loopback in a thread; 0 picks a free port. Returns the port."""
+    server, _ = start_http_server(port, addr="127.0.0.1")
+    return int(server.server_port)

@@ -1,0 +1,92 @@
+"""The bucket of preview pictures, over any S3-compatible service (R2, moto)."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import boto3
+from botocore.client import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from config.settings import ObjectStoreSettings
+
+
+class ObjectStoreError(ConnectionError):
+    """The bucket did not do what it was asked; trying again may help."""
+
+
+class ObjectStore:
+    """Async face of a boto3 client: each call runs in a thread, and boto's own retry is the spec's single one."""
+
+    def __init__(self, settings: ObjectStoreSettings) -> None:
+        self.bucket = settings.bucket
+        self._client = boto3.client(
+            "s3",
+            endpoint_url=settings.endpoint_url,
+            region_name="us-east-1" if settings.region == "auto" else settings.region,
+            aws_access_key_id=settings.access_key_id,
+            aws_secret_access_key=settings.secret_access_key,
+            config=Config(
+                signature_version="s3v4",
+                connect_timeout=2,
+                read_timeout=5,
+                retries={"total_max_attempts": 2, "mode": "standard"},
+                s3={"addressing_style": "path"},
+            ),
+        )
+
+    async def put(self, key: str, body: bytes, content_type: str, cache_control: str = "") -> None:
+        """Write one object."""
+        await self._call("put_object", Key=key, Body=body, ContentType=content_type, CacheControl=cache_control)
+
+    async def get(self, key: str) -> bytes | None:
+        """The object's bytes, or None where there is no such object."""
+        answer = await self._call("get_object", Key=key)
+        if answer is None:
+            return None
+        body: bytes = await asyncio.to_thread(answer["Body"].read)
+        return body
+
+    async def exists(self, key: str) -> bool:
+        """Whether there is such an object."""
+        return await self._call("head_object", Key=key) is not None
+
+    async def copy(self, source: str, target: str) -> None:
+        """Copy one object within the bucket."""
+        await self._call("copy_object", Key=target, CopySource={"Bucket": self.bucket, "Key": source})
+
+    async def delete(self, key: str) -> None:
+        """Remove one object; removing what is not there is no error."""
+        await self._call("delete_object", Key=key)
+
+    def presign(self, key: str, expires: int = 3600) -> str:
+        """A GET URL signed with Signature Version 4, good for *expires* seconds (spec: one hour)."""
+        url: str = self._client.generate_presigned_url(
+            "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=expires
+        )
+        return url
+
+    async def healthy(self) -> bool:
+        """Whether the bucket answers."""
+        try:
+            return await self._call("head_bucket") is not None
+        except ObjectStoreError:
+            return False
+
+    async def ensure_bucket(self) -> None:
+        """Make the bucket where it is missing."""
+        if await self._call("head_bucket") is None:
+            await self._call("create_bucket")
+
+    async def _call(self, operation: str, **arguments: Any) -> Any:
+        method = partial(getattr(self._client, operation), Bucket=self.bucket, **arguments)
+        try:
+            return await asyncio.to_thread(method)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404", "NoSuchBucket"}:
+                return None
+            raise ObjectStoreError(f"{operation}: {error}") from error
+        except BotoCoreError as error:
+            raise ObjectStoreError(f"{operation}: {error}") from error

@@ -1,0 +1,71 @@
+"""Events that Kafka did not take in time: kept in PostgreSQL, sent in order by one relay."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from clients import metrics
+from clients.logs import get_logger
+from clients.producer import BrokerUnavailable, EventProducer
+from schemas.codec import Codec
+from schemas.event import ShareEvent
+
+# The key of the advisory lock that makes one relay of many; any fixed number would do.
+RELAY_LOCK = 890_250_912
+_BATCH = 500
+_PAUSE_SECONDS = 0.5
+
+
+async def append(connection: asyncpg.Pool | asyncpg.Connection | PoolConnectionProxy, codec: Codec, event: ShareEvent) -> None:
+    """Keep *event* until the relay has sent it. The same event twice is one row."""
+    await connection.execute(
+        """INSERT INTO event_outbox (event_id, share_token, event_type, value) VALUES ($1, $2, $3, $4)
+           ON CONFLICT (event_id) DO NOTHING""",
+        event.event_id,
+        event.share_token,
+        str(event.event_type),
+        codec.encode(event),
+    )
+    metrics.OUTBOX_APPENDED.inc()
+
+
+async def has_unsent(pool: asyncpg.Pool, share_token: str) -> bool:
+    """Whether events of this share wait: later ones must queue behind them."""
+    return bool(await pool.fetchval("SELECT EXISTS (SELECT FROM event_outbox WHERE share_token = $1)", share_token))
+
+
+class OutboxRelay:
+    """Sends the outbox to Kafka, oldest first, while it holds the advisory lock."""
+
+    def __init__(self, pool: asyncpg.Pool, producer: EventProducer) -> None:
+        self._pool = pool
+        self._producer = producer
+
+    async def run(self) -> None:
+        """Relay until cancelled; faults of either side are waited out."""
+        while True:
+            try:
+                async with self._pool.acquire() as connection:
+                    if await connection.fetchval("SELECT pg_try_advisory_lock($1)", RELAY_LOCK):
+                        try:
+                            while await self._relay_some(connection):
+                                pass
+                        finally:
+                            await connection.execute("SELECT pg_advisory_unlock($1)", RELAY_LOCK)
+            except (BrokerUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                get_logger().info("outbox relay waits", error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _relay_some(self, connection: PoolConnectionProxy) -> bool:
+        rows = await connection.fetch(
+            "SELECT id, share_token, event_type, value FROM event_outbox ORDER BY id LIMIT $1", _BATCH
+        )
+        for row in rows:
+            # A row is removed only once the broker has it: a crash between the two sends the same event_id twice.
+            await self._producer.send_bytes(row["share_token"], row["value"], row["event_type"], timeout=30)
+            await connection.execute("DELETE FROM event_outbox WHERE id = $1", row["id"])
+            metrics.OUTBOX_RELAYED.inc()
+        return len(rows) == _BATCH

@@ -1,0 +1,185 @@
+"""Settings of every component, read from the environment.
+
+Each model reads variables with its own prefix (``KAFKA_BOOTSTRAP_SERVERS`` and so on); ``docs/configuration.md``
+is generated from these fields. A bad value stops the process at start: :func:`load` prints the variable's name and
+the remedy, without a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class KafkaSettings(BaseSettings):
+    """The broker and the topics (spec, "Detailed Kafka Topic Configuration")."""
+
+    model_config = SettingsConfigDict(env_prefix="KAFKA_")
+
+    bootstrap_servers: str = Field("127.0.0.1:9092", description="Comma-separated host:port of the brokers.")
+    events_topic: str = Field("wishlist.social.events", description="Topic of the share events.")
+    dlq_topic: str = Field("wishlist.social.events.dlq", description="Topic of events that cannot be applied.")
+    replication_factor: int = Field(
+        3, ge=1, description="Copies of each partition; 1 on a one-broker development stack."
+    )
+    min_insync_replicas: int = Field(2, ge=1, description="Copies that must have a record before it is acknowledged.")
+    schema_registry_url: str | None = Field(
+        None, description="Confluent-compatible registry. Unset: schema ids come from schemas/avro/."
+    )
+    send_timeout_seconds: float = Field(
+        1.0, gt=0, description="How long a request waits for the broker before its event goes to the outbox."
+    )
+
+
+class StreamSettings(BaseSettings):
+    """How agents read, settle and give up."""
+
+    model_config = SettingsConfigDict(env_prefix="STREAM_")
+
+    max_poll_records: int = Field(2_000, ge=1, description="Records of one partition that make the largest batch.")
+    session_timeout_seconds: float = Field(
+        12.0, gt=0, description="Silence after which the group gives a worker's partitions to another."
+    )
+    max_poll_interval_seconds: float = Field(
+        1_800.0, gt=0, description="How long a worker may retry one batch and still keep its partitions."
+    )
+    retry_base_seconds: float = Field(0.2, gt=0, description="First pause after a passing fault.")
+    retry_max_seconds: float = Field(15.0, gt=0, description="Longest pause between tries.")
+    max_consecutive_rejects: int = Field(1_000, ge=1, description="Rejects in a row that stop the group.")
+    max_reject_ratio: float = Field(0.01, gt=0, le=1, description="Share of rejected events that stops the group…")
+    reject_ratio_after: int = Field(10_000, ge=1, description="…once this many events have been seen.")
+    max_event_bytes: int = Field(
+        1_048_576, ge=1_024, description="Largest encoded event that is decoded; longer ones are rejected."
+    )
+    metrics_port: int = Field(0, ge=0, le=65_535, description="Port of /metrics and /healthz; 0 picks a free one.")
+
+
+class PostgresSettings(BaseSettings):
+    """The wishlist database."""
+
+    model_config = SettingsConfigDict(env_prefix="POSTGRES_")
+
+    dsn: str = Field(
+        "postgresql://wishlist@127.0.0.1:5432/wishlist", description="libpq URL of the wishlist database."
+    )
+    pool_size: int = Field(10, ge=1, description="Connections that one process holds at most.")
+    command_timeout_seconds: float = Field(30.0, gt=0, description="Longest single statement.")
+
+
+class RedisSettings(BaseSettings):
+    """Rate limits and the cache of share tokens."""
+
+    model_config = SettingsConfigDict(env_prefix="REDIS_")
+
+    url: str = Field("redis://127.0.0.1:6379/0", description="Redis URL.")
+    timeout_seconds: float = Field(0.25, gt=0, description="Longest wait for one command before failing open.")
+    share_ttl_seconds: int = Field(3_600, ge=1, description="How long a share stays in the cache.")
+
+
+class ObjectStoreSettings(BaseSettings):
+    """The bucket of preview pictures (spec, "Cloudflare R2 Storage Configuration")."""
+
+    model_config = SettingsConfigDict(env_prefix="R2_")
+
+    endpoint_url: str | None = Field(None, description="S3-compatible endpoint; unset means AWS's own.")
+    region: str = Field("auto", description="Region name sent in signatures.")
+    access_key_id: str = Field("development", description="Access key.")
+    secret_access_key: str = Field("development", description="Secret key.")
+    bucket: str = Field("vantage-social-assets", description="Private bucket of the pictures.")
+
+
+class RendererSettings(BaseSettings):
+    """svc-og-renderer and its client."""
+
+    model_config = SettingsConfigDict(env_prefix="RENDERER_")
+
+    url: str = Field("http://127.0.0.1:3000", description="Where agents reach svc-og-renderer.")
+    host: str = Field("127.0.0.1", description="Address the renderer listens on.")
+    port: int = Field(3000, ge=0, le=65_535, description="Port the renderer listens on.")
+    timeout_seconds: float = Field(5.0, gt=0, description="Longest render, and longest wait for one.")
+    chromium_path: str = Field("/usr/bin/chromium", description="Chromium's executable.")
+    concurrent_pages: int = Field(2, ge=1, description="Cards rendered at once.")
+    cache_ttl_seconds: int = Field(86_400, ge=1, description="How long a finished picture is reused (spec: 24 h).")
+    image_hosts: str = Field(
+        "cdn.vantage.com", description="Comma-separated hosts that thumbnails may be fetched from."
+    )
+    thumbnail_dir: str | None = Field(
+        None, description="Folder that answers for image hosts in development: <product id>.jpg."
+    )
+
+
+class ApiSettings(BaseSettings):
+    """The HTTP edge."""
+
+    model_config = SettingsConfigDict(env_prefix="API_")
+
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port the API listens on.")
+    public_url: str = Field("https://vantage.com", description="Origin of share links.")
+    cdn_url: str = Field("https://cdn.vantage.com", description="Origin of preview pictures.")
+    trusted_proxies: str = Field(
+        "", description="Comma-separated networks whose X-Forwarded-For is believed, e.g. 127.0.0.0/8."
+    )
+    country_header: str = Field("CF-IPCountry", description="CDN header with the visitor's ISO 3166-1 country.")
+    share_limit_per_hour: int = Field(20, ge=1, description="Shares one user may create in an hour.")
+    lookup_limit_per_minute: int = Field(60, ge=1, description="Look-ups one address may make in a minute.")
+    fallback_limit_per_minute: int = Field(
+        6_000, ge=1, description="Requests one process lets through in a minute while Redis is away."
+    )
+    sharing_percentage: int = Field(
+        100, ge=0, le=100, description="Flag wishlist-sharing: percentage of users who may create shares."
+    )
+    static_previews: bool = Field(False, description="Operators' switch: serve the generic picture only.")
+    visitor_key: str = Field(
+        "development-only", min_length=8, description="Key of the daily visitor hash; the same in every process."
+    )
+
+
+class AuthSettings(BaseSettings):
+    """JSON Web Tokens (RFC 7519), RS256 only."""
+
+    model_config = SettingsConfigDict(env_prefix="JWT_")
+
+    issuer: str = Field("https://auth.vantage.com", description="Required iss.")
+    audience: str = Field("wishlist-api", description="Required aud.")
+    public_key_file: str | None = Field(None, description="PEM file with the RSA public key.")
+    private_key_file: str | None = Field(None, description="PEM file for `wishlist token`; development only.")
+    jwks_url: str | None = Field(None, description="JWKS endpoint; used instead of the file when set.")
+
+
+class LogSettings(BaseSettings):
+    """Structured logs."""
+
+    model_config = SettingsConfigDict(env_prefix="LOG_")
+
+    level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR.")
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+ALL: tuple[type[BaseSettings], ...] = (
+    KafkaSettings,
+    StreamSettings,
+    PostgresSettings,
+    RedisSettings,
+    ObjectStoreSettings,
+    RendererSettings,
+    ApiSettings,
+    AuthSettings,
+    LogSettings,
+)
+
+
+def load(model: type[S]) -> S:
+    """Read *model* from the environment, or leave with exit code 2 and a line for each bad variable."""
+    try:
+        return model()
+    except ValidationError as error:
+        prefix = model.model_config.get("env_prefix", "")
+        for problem in error.errors():
+            name = prefix + "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"configuration: {name}: {problem['msg']} (got {problem['input']!r})", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,33 @@
+"""Creates the topics of ``config/topics.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported at run time
+
+from config.settings import KafkaSettings
+from config.topics import topics
+
+
+def ensure(kafka: KafkaSettings) -> Iterator[str]:
+    """Create what is missing; yields a line for each topic. Safe to call again, by several at once."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    wanted = [
+        NewTopic(
+            topic.name,
+            num_partitions=topic.partitions,
+            replication_factor=kafka.replication_factor,
+            config=topic.settings,
+        )
+        for topic in topics(kafka)
+    ]
+    for name, created in admin.create_topics(wanted, operation_timeout=20).items():
+        try:
+            created.result(timeout=30)
+            yield f"created {name}"
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+            yield f"{name} is there"

@@ -1,0 +1,1 @@
+"""The contracts: Avro schemas, the event and its codec, PostgreSQL migrations."""

@@ -1,0 +1,211 @@
+"""Share events as bytes: Confluent wire format (magic byte 0, 4-byte schema id, Avro).
+
+Ids come from ``schemas/avro/ids.json``, which also pins each schema's SHA-256 fingerprint; a folder that does not
+match it refuses to load. Records of any known version are read as the newest one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import fastavro
+import fastavro.schema
+
+from schemas.event import Channel, EventType, ShareEvent
+from schemas.ids import share_id_for, uuid7_at
+
+FOLDER = Path(__file__).parent / "avro"
+WRITER_ID = 2
+DEFAULT_EXPIRY = timedelta(days=30)
+_MAGIC = b"\0"
+_HEADER_BYTES = 5
+
+
+class MalformedEvent(ValueError):
+    """These bytes can never become an event; the message says which part is wrong."""
+
+
+class SchemaMismatch(RuntimeError):
+    """A schema is not the one its id stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a record stands in Kafka; ``timestamp_ms`` is the record's own time."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+def fingerprint(schema: dict[str, Any]) -> str:
+    """SHA-256 of the schema's Parsing Canonical Form (Avro specification)."""
+    canonical = fastavro.schema.to_parsing_canonical_form(schema)
+    return str(fastavro.schema.fingerprint(canonical, "SHA-256"))
+
+
+def load_schemas(folder: Path = FOLDER) -> dict[int, dict[str, Any]]:
+    """Every schema by id, each checked against its pinned fingerprint; raises :class:`SchemaMismatch`."""
+    schemas: dict[int, dict[str, Any]] = {}
+    for schema_id, entry in json.loads((folder / "ids.json").read_text()).items():
+        schema = json.loads((folder / entry["file"]).read_text())
+        if fingerprint(schema) != entry["sha256"]:
+            raise SchemaMismatch(
+                f"{entry['file']} is not the schema that id {schema_id} was given to; "
+                "add a new file with a new id instead of changing a published one"
+            )
+        schemas[int(schema_id)] = schema
+    return schemas
+
+
+class Codec:
+    """Encodes with the newest schema and decodes every schema it knows."""
+
+    def __init__(self, schemas: dict[int, dict[str, Any]], writer_id: int = WRITER_ID) -> None:
+        self._parsed = {key: fastavro.parse_schema(schema) for key, schema in schemas.items()}
+        self._writer_id = writer_id
+        self._reader = self._parsed[writer_id]
+
+    def encode(self, event: ShareEvent) -> bytes:
+        """The event's wire format, in the newest schema."""
+        buffer = io.BytesIO()
+        buffer.write(_MAGIC + self._writer_id.to_bytes(4, "big"))
+        fastavro.schemaless_writer(buffer, self._reader, _to_record(event))
+        return buffer.getvalue()
+
+    def decode(self, value: bytes | None, origin: Origin) -> ShareEvent:
+        """The event that *value* holds; raises :class:`MalformedEvent` naming what is wrong."""
+        if value is None:
+            raise MalformedEvent("the record has no value")
+        if len(value) < _HEADER_BYTES or value[:1] != _MAGIC:
+            raise MalformedEvent("the value does not begin with the Confluent magic byte and a schema id")
+        schema_id = int.from_bytes(value[1:_HEADER_BYTES], "big")
+        writer = self._parsed.get(schema_id)
+        if writer is None:
+            raise MalformedEvent(f"schema id {schema_id} is unknown; known are {sorted(self._parsed)}")
+        buffer = io.BytesIO(value)
+        buffer.seek(_HEADER_BYTES)
+        try:
+            record: Any = fastavro.schemaless_reader(buffer, writer, self._reader)
+        except Exception as error:  # fastavro raises whatever the broken bytes lead to, EOFError to MemoryError
+            raise MalformedEvent(f"not Avro of schema {schema_id}: {type(error).__name__}: {error}") from error
+        if buffer.tell() != len(value):
+            raise MalformedEvent(f"{len(value) - buffer.tell()} bytes follow the record")
+        return _from_record(record, origin)
+
+
+def _to_record(event: ShareEvent) -> dict[str, Any]:
+    def text(value: UUID | datetime | None) -> str | None:
+        if isinstance(value, datetime):
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return None if value is None else str(value)
+
+    return {
+        "event_type": str(event.event_type),
+        "wishlist_id": str(event.wishlist_id),
+        "user_id": str(event.user_id),
+        "share_token": event.share_token,
+        "share_channel": str(event.share_channel),
+        "item_count": event.item_count,
+        "recipient_user_id": text(event.recipient_user_id),
+        "timestamp": text(event.timestamp),
+        "metadata": {"user_agent": event.user_agent, "referrer": event.referrer, "country": event.country},
+        "event_id": str(event.event_id),
+        "share_id": str(event.share_id),
+        "expires_at": text(event.expires_at),
+        "hidden_item_ids": [str(item) for item in event.hidden_item_ids],
+        "message": event.message,
+        "product_ids": list(event.product_ids),
+        "product_id": event.product_id,
+        "wishlist_item_id": text(event.wishlist_item_id),
+        "recipient_wishlist_id": text(event.recipient_wishlist_id),
+        "created_wishlist": event.created_wishlist,
+        "item_visible": event.item_visible,
+        "page_view_id": text(event.page_view_id),
+        "platform": event.platform,
+        "variant": event.variant,
+        "is_bot": event.is_bot,
+        "visitor_hash": event.visitor_hash,
+    }
+
+
+def _from_record(record: dict[str, Any], origin: Origin) -> ShareEvent:
+    def uuid(name: str) -> UUID | None:
+        text = record[name]
+        if text is None:
+            return None
+        try:
+            return UUID(text)
+        except ValueError:
+            raise MalformedEvent(f"{name}: {text[:64]!r} is not a UUID") from None
+
+    def required(name: str) -> UUID:
+        value = uuid(name)
+        if value is None:
+            raise MalformedEvent(f"{name} is missing")
+        return value
+
+    def time(name: str) -> datetime | None:
+        text = record[name]
+        if text is None:
+            return None
+        try:
+            value = datetime.fromisoformat(text)
+        except ValueError:
+            raise MalformedEvent(f"{name}: {text[:64]!r} is not an ISO 8601 time") from None
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+    token = record["share_token"]
+    if not 0 < len(token) <= 22 or not token.isascii() or not token.isalnum():
+        raise MalformedEvent(f"share_token: {len(token)} characters; expected 1 to 22 of base62")
+    timestamp = time("timestamp")
+    if timestamp is None:
+        raise MalformedEvent("timestamp is missing")
+    # A version 1 record carries none of these: they follow from where and when it was written.
+    is_first_version = not record["event_id"]
+    seed = f"{origin.topic}:{origin.partition}:{origin.offset}".encode()
+    created = record["event_type"] == EventType.CREATED
+    expires_at = time("expires_at")
+    if is_first_version and created:
+        expires_at = timestamp + DEFAULT_EXPIRY
+    metadata = record["metadata"]
+    try:
+        hidden = tuple(UUID(item) for item in record["hidden_item_ids"])
+    except ValueError:
+        raise MalformedEvent("hidden_item_ids: an entry is not a UUID") from None
+    return ShareEvent(
+        event_type=EventType(record["event_type"]),
+        wishlist_id=required("wishlist_id"),
+        user_id=required("user_id"),
+        share_token=token,
+        share_channel=Channel(record["share_channel"]),
+        item_count=record["item_count"],
+        timestamp=timestamp,
+        event_id=uuid7_at(origin.timestamp_ms, seed) if is_first_version else required("event_id"),
+        share_id=required("share_id") if record["share_id"] else share_id_for(token),
+        recipient_user_id=uuid("recipient_user_id"),
+        user_agent=metadata["user_agent"],
+        referrer=metadata["referrer"],
+        country=metadata["country"],
+        expires_at=expires_at,
+        hidden_item_ids=hidden,
+        message=record["message"],
+        product_ids=tuple(record["product_ids"]),
+        product_id=record["product_id"],
+        wishlist_item_id=uuid("wishlist_item_id"),
+        recipient_wishlist_id=uuid("recipient_wishlist_id"),
+        created_wishlist=record["created_wishlist"],
+        item_visible=record["item_visible"],
+        page_view_id=uuid("page_view_id"),
+        platform=record["platform"],
+        variant=record["variant"],
+        is_bot=record["is_bot"],
+        visitor_hash=record["visitor_hash"],
+    )

@@ -1,0 +1,34 @@
+-- What the spec's events say of a share and its table 048 has no column for.
+ALTER TABLE wishlist_shares
+    ADD COLUMN message         TEXT,
+    ADD COLUMN raw_view_count  INTEGER NOT NULL DEFAULT 0,
+    ADD COLUMN unique_viewers  INTEGER NOT NULL DEFAULT 0,
+    ADD COLUMN last_viewed_at  TIMESTAMP WITH TIME ZONE,
+    ADD COLUMN revoked_at      TIMESTAMP WITH TIME ZONE,
+    ADD COLUMN expired_at      TIMESTAMP WITH TIME ZONE,
+    ADD COLUMN settings_at     TIMESTAMP WITH TIME ZONE,
+    ADD COLUMN settings_event  UUID,
+    ADD COLUMN snapshot_items  UUID[];
+
+-- Per-item visibility: the newest word by (changed_at, event_id) wins, in whatever order words arrive.
+CREATE TABLE share_item_visibility (
+    share_id    UUID NOT NULL REFERENCES wishlist_shares(id) ON DELETE CASCADE,
+    item_id     UUID NOT NULL,
+    visible     BOOLEAN NOT NULL,
+    changed_at  TIMESTAMP WITH TIME ZONE NOT NULL,
+    event_id    UUID NOT NULL,
+    PRIMARY KEY (share_id, item_id)
+);
+
+-- One row for each page view counted and for each visitor of a share and day: unique counts without addresses.
+CREATE TABLE share_visitors (
+    share_id      UUID NOT NULL REFERENCES wishlist_shares(id) ON DELETE CASCADE,
+    day           DATE NOT NULL,
+    visitor_hash  TEXT NOT NULL,
+    PRIMARY KEY (share_id, day, visitor_hash)
+);
+CREATE TABLE share_page_views (
+    share_id      UUID NOT NULL REFERENCES wishlist_shares(id) ON DELETE CASCADE,
+    page_view_id  UUID NOT NULL,
+    PRIMARY KEY (share_id, page_view_id)
+);

@@ -1,0 +1,5 @@
+DROP TABLE share_page_views, share_visitors, share_item_visibility;
+ALTER TABLE wishlist_shares
+    DROP COLUMN message, DROP COLUMN raw_view_count, DROP COLUMN unique_viewers, DROP COLUMN last_viewed_at,
+    DROP COLUMN revoked_at, DROP COLUMN expired_at, DROP COLUMN settings_at, DROP COLUMN settings_event,
+    DROP COLUMN snapshot_items;
