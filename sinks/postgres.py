@@ -1,0 +1,107 @@
+"""What all sinks in PostgreSQL share: watermarks, ledger, and drivers' errors named for what to do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from schemas.event import ShareEvent
+from sinks.contract import Fenced, GroupStopped, Move, Partition, Reject, Retry
+
+# Classes of SQLSTATE that speak of the data, not of the server's state (PostgreSQL manual, appendix A).
+_DATA_FAULTS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+_PASSING_FAULTS = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.LockNotAvailableError,
+    OSError,
+    TimeoutError,
+)
+
+
+@asynccontextmanager
+async def transaction(pool: asyncpg.Pool) -> AsyncIterator[PoolConnectionProxy]:
+    """One transaction; the driver's errors leave it as :class:`Retry` or :class:`Reject`."""
+    try:
+        async with pool.acquire(timeout=10) as connection, connection.transaction():
+            yield connection
+    except _DATA_FAULTS as error:
+        raise Reject(f"{type(error).__name__}: {error}") from error
+    except _PASSING_FAULTS as error:
+        raise Retry(f"{type(error).__name__}: {error}") from error
+
+
+async def read_positions(pool: asyncpg.Pool, group: str, starts: Mapping[Partition, int]) -> dict[Partition, int]:
+    """Each partition's watermark, begun at its start where there is none yet (see :class:`sinks.contract.Sink`)."""
+    partitions = list(starts)
+    async with transaction(pool) as connection:
+        await connection.execute(
+            """INSERT INTO watermarks (consumer_group, topic, topic_id, partition, next_offset)
+               SELECT $1, * FROM unnest($2::text[], $3::uuid[], $4::int[], $5::bigint[])
+               ON CONFLICT DO NOTHING""",
+            group,
+            [p.topic for p in partitions],
+            [p.topic_id for p in partitions],
+            [p.number for p in partitions],
+            [starts[p] for p in partitions],
+        )
+        rows = await connection.fetch(
+            "SELECT topic, topic_id, partition, next_offset FROM watermarks WHERE consumer_group = $1", group
+        )
+    by_name = {(row["topic"], row["partition"]): row for row in rows}
+    positions = {}
+    for partition in partitions:
+        row = by_name[partition.topic, partition.number]
+        if row["topic_id"] != partition.topic_id:
+            raise GroupStopped(
+                f"topic {partition.topic} was made anew: {group} stands in {row['topic_id']}, the broker has "
+                f"{partition.topic_id}; remove the group's watermarks to read the new topic from its start"
+            )
+        positions[partition] = row["next_offset"]
+    return positions
+
+
+async def move_watermarks(connection: PoolConnectionProxy, group: str, moves: Sequence[Move]) -> None:
+    """Move each watermark by compare-and-set; raises :class:`Fenced` with those that stand elsewhere."""
+    rows = await connection.fetch(
+        """UPDATE watermarks w SET next_offset = m.next, updated_at = now()
+           FROM unnest($2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::bigint[])
+                AS m(topic, topic_id, partition, expected, next)
+           WHERE w.consumer_group = $1 AND w.topic = m.topic AND w.partition = m.partition
+             AND w.topic_id = m.topic_id AND w.next_offset = m.expected
+           RETURNING w.topic, w.partition""",
+        group,
+        [m.partition.topic for m in moves],
+        [m.partition.topic_id for m in moves],
+        [m.partition.number for m in moves],
+        [m.expected for m in moves],
+        [m.next for m in moves],
+    )
+    if len(rows) != len(moves):
+        moved = {(row["topic"], row["partition"]) for row in rows}
+        raise Fenced([m.partition for m in moves if (m.partition.topic, m.partition.number) not in moved])
+
+
+async def unseen(connection: PoolConnectionProxy, group: str, events: Sequence[ShareEvent]) -> list[ShareEvent]:
+    """The events that *group* has not applied before, in order; they count as applied from now on."""
+    if not events:
+        return []
+    rows = await connection.fetch(
+        """INSERT INTO ledger (event_id, consumer_group) SELECT id, $1 FROM unnest($2::uuid[]) AS id
+           ON CONFLICT DO NOTHING RETURNING event_id""",
+        group,
+        [event.event_id for event in events],
+    )
+    fresh: set[UUID] = {row["event_id"] for row in rows}
+    first_of_each = {event.event_id: event for event in reversed(events) if event.event_id in fresh}
+    return list(reversed(first_of_each.values()))

@@ -1,0 +1,278 @@
+"""Shares in PostgreSQL: rows, counters, revocations, expiries, visibility and copied items, each event once.
+
+Every statement writes a whole batch. The effects do not depend on the order in which events of one share arrive:
+any event can create the row, revoked and expired absorb, and settings and toggles go to the newest
+(event time, event id).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from schemas.event import EventType, ShareEvent
+from schemas.ids import public_item_id, public_wishlist_id
+from sinks import postgres
+from sinks.contract import Applied, Batch, Partition
+
+GROUP = "share-store-wishlist-social"
+
+
+class ShareStore:
+    """The sink of the persist agent."""
+
+    def __init__(self, pool: asyncpg.Pool, group: str = GROUP) -> None:
+        self.group = group
+        self._pool = pool
+
+    async def positions(self, starts: Mapping[Partition, int]) -> dict[Partition, int]:
+        """See :meth:`sinks.contract.Sink.positions`."""
+        return await postgres.read_positions(self._pool, self.group, starts)
+
+    async def apply(self, batch: Batch) -> Applied:
+        """See :meth:`sinks.contract.Sink.apply`."""
+        async with postgres.transaction(self._pool) as connection:
+            await postgres.move_watermarks(connection, self.group, batch.moves)
+            known = [event for event in batch.events if event.event_type is not EventType.UNKNOWN]
+            fresh = await postgres.unseen(connection, self.group, known)
+            if fresh:
+                await _write(connection, fresh)
+        return Applied(len(fresh), len(batch.events) - len(fresh))
+
+
+async def _write(connection: PoolConnectionProxy, events: Sequence[ShareEvent]) -> None:
+    by_type: dict[EventType, list[ShareEvent]] = defaultdict(list)
+    for event in events:
+        by_type[event.event_type].append(event)
+    await _ensure_shares(connection, events)
+    if created := by_type[EventType.CREATED]:
+        await _describe(connection, created)
+    if settings := by_type[EventType.SETTINGS_CHANGED]:
+        await _settings(connection, settings)
+    visibility = [
+        (event.share_id, item, False, event.timestamp, event.event_id)
+        for event in by_type[EventType.CREATED]
+        for item in event.hidden_item_ids
+    ] + [
+        (event.share_id, event.wishlist_item_id, event.item_visible, event.timestamp, event.event_id)
+        for event in by_type[EventType.SETTINGS_CHANGED]
+        if event.wishlist_item_id is not None and event.item_visible is not None
+    ]
+    if visibility:
+        await _toggle(connection, visibility)
+    copied = await _copy_items(connection, by_type[EventType.ITEM_ADDED]) if by_type[EventType.ITEM_ADDED] else {}
+    await _count(connection, events, copied)
+
+
+async def _ensure_shares(connection: PoolConnectionProxy, events: Sequence[ShareEvent]) -> None:
+    """A row for each share that any event speaks of, unless its list or owner is gone."""
+    shares = {event.share_id: event for event in reversed(events)}.values()
+    await connection.execute(
+        """INSERT INTO wishlist_shares
+               (id, wishlist_id, share_token, created_by, expires_at, share_channel, created_at, updated_at)
+           SELECT s.id, s.wishlist_id, s.token, s.owner, s.expires_at, s.channel, s.at, s.at
+           FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[], $6::text[],
+                       $7::timestamptz[]) AS s(id, wishlist_id, token, owner, expires_at, channel, at)
+           JOIN wishlists w ON w.id = s.wishlist_id JOIN users u ON u.id = s.owner
+           ON CONFLICT (id) DO NOTHING""",
+        [e.share_id for e in shares],
+        [e.wishlist_id for e in shares],
+        [e.share_token for e in shares],
+        [e.user_id for e in shares],
+        [e.expires_at for e in shares],
+        [str(e.share_channel) for e in shares],
+        [e.timestamp for e in shares],
+    )
+
+
+async def _describe(connection: PoolConnectionProxy, created: Sequence[ShareEvent]) -> None:
+    """What only ``share_created`` knows, also where another event made the row first."""
+    await connection.execute(
+        """UPDATE wishlist_shares t
+           SET created_at = s.at, message = s.message, share_channel = s.channel,
+               expires_at = CASE WHEN t.settings_at IS NULL THEN s.expires_at ELSE t.expires_at END
+           FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::timestamptz[])
+                AS s(id, at, message, channel, expires_at)
+           WHERE t.id = s.id""",
+        [e.share_id for e in created],
+        [e.timestamp for e in created],
+        [e.message for e in created],
+        [str(e.share_channel) for e in created],
+        [e.expires_at for e in created],
+    )
+
+
+async def _settings(connection: PoolConnectionProxy, changes: Sequence[ShareEvent]) -> None:
+    """A share's expiry, by the newest word on it."""
+    newest: dict[UUID, ShareEvent] = {}
+    for event in changes:
+        if event.wishlist_item_id is None:
+            held = newest.get(event.share_id)
+            if held is None or (event.timestamp, event.event_id) > (held.timestamp, held.event_id):
+                newest[event.share_id] = event
+    await connection.execute(
+        """UPDATE wishlist_shares t SET expires_at = s.expires_at, settings_at = s.at, settings_event = s.event_id
+           FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::uuid[]) AS s(id, expires_at, at, event_id)
+           WHERE t.id = s.id AND (t.settings_at IS NULL OR (t.settings_at, t.settings_event) < (s.at, s.event_id))""",
+        [e.share_id for e in newest.values()],
+        [e.expires_at for e in newest.values()],
+        [e.timestamp for e in newest.values()],
+        [e.event_id for e in newest.values()],
+    )
+
+
+async def _toggle(
+    connection: PoolConnectionProxy, words: Sequence[tuple[UUID, UUID | None, bool | None, datetime, UUID]]
+) -> None:
+    newest: dict[tuple[UUID, UUID | None], tuple[bool | None, datetime, UUID]] = {}
+    for share, item, visible, at, event_id in words:
+        held = newest.get((share, item))
+        if held is None or (at, event_id) > held[1:]:
+            newest[share, item] = (visible, at, event_id)
+    await connection.execute(
+        """INSERT INTO share_item_visibility AS t (share_id, item_id, visible, changed_at, event_id)
+           SELECT v.* FROM unnest($1::uuid[], $2::uuid[], $3::bool[], $4::timestamptz[], $5::uuid[])
+                AS v(share_id, item_id, visible, changed_at, event_id)
+           JOIN wishlist_shares s ON s.id = v.share_id
+           ON CONFLICT (share_id, item_id) DO UPDATE
+           SET visible = EXCLUDED.visible, changed_at = EXCLUDED.changed_at, event_id = EXCLUDED.event_id
+           WHERE (t.changed_at, t.event_id) < (EXCLUDED.changed_at, EXCLUDED.event_id)""",
+        [share for share, _ in newest],
+        [item for _, item in newest],
+        [visible for visible, _, _ in newest.values()],
+        [at for _, at, _ in newest.values()],
+        [event_id for _, _, event_id in newest.values()],
+    )
+
+
+async def _copy_items(connection: PoolConnectionProxy, added: Sequence[ShareEvent]) -> dict[UUID, int]:
+    """Copy items into readers' lists; returns how many new ones each share brought."""
+    counts: dict[UUID, int] = defaultdict(int)
+    copies = {}
+    for event in added:
+        if event.wishlist_item_id and event.recipient_wishlist_id and event.product_id:
+            copies.setdefault(event.wishlist_item_id, event)
+        else:  # version 1 events say that an item was copied, not which
+            counts[event.share_id] += 1
+    first_lists = {e.recipient_wishlist_id: e for e in copies.values() if e.created_wishlist}
+    if first_lists:
+        await connection.execute(
+            """INSERT INTO wishlists (id, public_id, owner_id, title, created_at)
+               SELECT l.id, l.public_id, u.id, 'My Wishlist', l.at
+               FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[]) AS l(id, public_id, owner, at)
+               JOIN users u ON u.id = l.owner ON CONFLICT (id) DO NOTHING""",
+            list(first_lists),
+            [public_wishlist_id(id_) for id_ in first_lists if id_],
+            [e.recipient_user_id for e in first_lists.values()],
+            [e.timestamp for e in first_lists.values()],
+        )
+    if copies:
+        rows = await connection.fetch(
+            """INSERT INTO wishlist_items (id, public_id, wishlist_id, product_id, source_share_id, added_at)
+               SELECT c.id, c.public_id, c.list, c.product, c.share, c.at
+               FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::timestamptz[])
+                    AS c(id, public_id, list, product, share, at)
+               JOIN wishlists w ON w.id = c.list JOIN products p ON p.id = c.product
+               ON CONFLICT (id) DO NOTHING RETURNING source_share_id""",
+            list(copies),
+            [public_item_id(id_) for id_ in copies],
+            [e.recipient_wishlist_id for e in copies.values()],
+            [e.product_id for e in copies.values()],
+            [e.share_id for e in copies.values()],
+            [e.timestamp for e in copies.values()],
+        )
+        for row in rows:
+            counts[row["source_share_id"]] += 1
+    return counts
+
+
+async def _count(connection: PoolConnectionProxy, events: Sequence[ShareEvent], copied: Mapping[UUID, int]) -> None:
+    """Views, visitors, copied items, revocations and expiries of each share, added up and written once."""
+    viewed = [event for event in events if event.event_type is EventType.VIEWED]
+    human = [event for event in viewed if not event.is_bot]
+    shares = {event.share_id for event in events}
+    known = await _first_page_views(connection, human)
+    visitors = await _first_visits(connection, human)
+    views: dict[UUID, int] = defaultdict(int)
+    raw: dict[UUID, int] = defaultdict(int)
+    last_view: dict[UUID, datetime] = {}
+    newest: dict[UUID, datetime] = {}
+    revoked: dict[UUID, datetime] = {}
+    expired: dict[UUID, datetime] = {}
+    for event in viewed:
+        raw[event.share_id] += 1
+    for event in known:
+        views[event.share_id] += 1
+        last_view[event.share_id] = max(last_view.get(event.share_id, event.timestamp), event.timestamp)
+    for event in events:
+        share = event.share_id
+        newest[share] = max(newest.get(share, event.timestamp), event.timestamp)
+        if event.event_type is EventType.REVOKED:
+            revoked[share] = min(revoked.get(share, event.timestamp), event.timestamp)
+        elif event.event_type is EventType.EXPIRED:
+            expired[share] = min(expired.get(share, event.timestamp), event.timestamp)
+    await connection.execute(
+        """UPDATE wishlist_shares t SET
+               view_count = t.view_count + c.views, raw_view_count = t.raw_view_count + c.raw,
+               unique_viewers = t.unique_viewers + c.visitors, items_added = t.items_added + c.added,
+               last_viewed_at = greatest(t.last_viewed_at, c.last_view),
+               is_revoked = t.is_revoked OR c.revoked_at IS NOT NULL,
+               revoked_at = least(t.revoked_at, c.revoked_at), expired_at = least(t.expired_at, c.expired_at),
+               updated_at = greatest(t.updated_at, c.newest)
+           FROM unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::timestamptz[], $7::timestamptz[],
+                       $8::timestamptz[], $9::timestamptz[])
+                AS c(id, views, raw, visitors, added, last_view, revoked_at, expired_at, newest)
+           WHERE t.id = c.id""",
+        list(shares),
+        [views[s] for s in shares],
+        [raw[s] for s in shares],
+        [visitors.get(s, 0) for s in shares],
+        [copied.get(s, 0) for s in shares],
+        [last_view.get(s) for s in shares],
+        [revoked.get(s) for s in shares],
+        [expired.get(s) for s in shares],
+        [newest[s] for s in shares],
+    )
+
+
+async def _first_page_views(connection: PoolConnectionProxy, human: Sequence[ShareEvent]) -> list[ShareEvent]:
+    """The views to count: one for each page-view id, and every one that has none."""
+    named = {(e.share_id, e.page_view_id): e for e in reversed(human) if e.page_view_id is not None}
+    counted = [e for e in human if e.page_view_id is None]
+    if named:
+        rows = await connection.fetch(
+            """INSERT INTO share_page_views (share_id, page_view_id)
+               SELECT v.* FROM unnest($1::uuid[], $2::uuid[]) AS v(share_id, page_view_id)
+               JOIN wishlist_shares s ON s.id = v.share_id
+               ON CONFLICT DO NOTHING RETURNING share_id, page_view_id""",
+            [share for share, _ in named],
+            [view for _, view in named],
+        )
+        counted += [named[row["share_id"], row["page_view_id"]] for row in rows]
+    return counted
+
+
+async def _first_visits(connection: PoolConnectionProxy, human: Sequence[ShareEvent]) -> dict[UUID, int]:
+    """How many visitors each share had not seen before on the day of their visit (UTC)."""
+    visits = {(e.share_id, e.timestamp.astimezone(UTC).date(), e.visitor_hash) for e in human if e.visitor_hash}
+    if not visits:
+        return {}
+    ordered = sorted(visits, key=lambda visit: (visit[0], visit[1], visit[2] or ""))
+    rows = await connection.fetch(
+        """INSERT INTO share_visitors (share_id, day, visitor_hash)
+           SELECT v.* FROM unnest($1::uuid[], $2::date[], $3::text[]) AS v(share_id, day, visitor_hash)
+           JOIN wishlist_shares s ON s.id = v.share_id
+           ON CONFLICT DO NOTHING RETURNING share_id""",
+        [share for share, _, _ in ordered],
+        [day for _, day, _ in ordered],
+        [visitor for _, _, visitor in ordered],
+    )
+    counts: dict[UUID, int] = defaultdict(int)
+    for row in rows:
+        counts[row["share_id"]] += 1
+    return counts
