@@ -19,7 +19,9 @@ _BATCH = 500
 _PAUSE_SECONDS = 0.5
 
 
-async def append(connection: asyncpg.Pool | asyncpg.Connection | PoolConnectionProxy, codec: Codec, event: ShareEvent) -> None:
+async def append(
+    connection: asyncpg.Pool | asyncpg.Connection | PoolConnectionProxy, codec: Codec, event: ShareEvent
+) -> None:
     """Keep *event* until the relay has sent it. The same event twice is one row."""
     await connection.execute(
         """INSERT INTO event_outbox (event_id, share_token, event_type, value) VALUES ($1, $2, $3, $4)
@@ -65,7 +67,7 @@ class OutboxRelay:
         )
         for row in rows:
             # A row is removed only once the broker has it: a crash between the two sends the same event_id twice.
-            await self._producer.send_bytes(row["share_token"], row["value"], row["event_type"], timeout=30)
+            await self._producer.send_bytes(row["share_token"], row["value"], row["event_type"], within=30)
             await connection.execute("DELETE FROM event_outbox WHERE id = $1", row["id"])
             metrics.OUTBOX_RELAYED.inc()
         return len(rows) == _BATCH

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 
 from config.settings import PostgresSettings
@@ -17,3 +19,19 @@ async def open_pool(settings: PostgresSettings) -> asyncpg.Pool:
         timeout=5,
         server_settings={"timezone": "UTC", "application_name": "wishlist-social"},
     )
+
+
+class Database:
+    """A pool that is made on first use: for code that is put together before an event loop runs."""
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self._settings = settings
+        self._lock = asyncio.Lock()
+        self._pool: asyncpg.Pool | None = None
+
+    async def pool(self) -> asyncpg.Pool:
+        """The one pool of this process."""
+        async with self._lock:
+            if self._pool is None:
+                self._pool = await open_pool(self._settings)
+        return self._pool

@@ -51,8 +51,8 @@ class EventProducer:
         """Send and wait for the broker's acknowledgement; raises :class:`BrokerUnavailable` after the time-out."""
         await self.send_bytes(event.share_token, self._codec.encode(event), str(event.event_type))
 
-    async def send_bytes(self, key: str, value: bytes, event_type: str, timeout: float | None = None) -> None:
-        """As :meth:`send`, for an event that is encoded already; *timeout* is in seconds."""
+    async def send_bytes(self, key: str, value: bytes, event_type: str, within: float | None = None) -> None:
+        """As :meth:`send`, for an event that is encoded already; *within* is in seconds."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
 
@@ -69,7 +69,7 @@ class EventProducer:
 
         self._produce(key, value, delivered)
         try:
-            await asyncio.wait_for(done, timeout or self._kafka.send_timeout_seconds)
+            await asyncio.wait_for(done, within or self._kafka.send_timeout_seconds)
         except TimeoutError:
             metrics.EVENTS_SENT.labels(event_type, "timeout").inc()
             raise BrokerUnavailable("no acknowledgement in time") from None

@@ -62,9 +62,7 @@ class PostgresSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="POSTGRES_")
 
-    dsn: str = Field(
-        "postgresql://wishlist@127.0.0.1:5432/wishlist", description="libpq URL of the wishlist database."
-    )
+    dsn: str = Field("postgresql://wishlist@127.0.0.1:5432/wishlist", description="libpq URL of the wishlist database.")
     pool_size: int = Field(10, ge=1, description="Connections that one process holds at most.")
     command_timeout_seconds: float = Field(30.0, gt=0, description="Longest single statement.")
 

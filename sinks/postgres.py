@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from clients.postgres import Database
 from schemas.event import ShareEvent
 from sinks.contract import Fenced, GroupStopped, Move, Partition, Reject, Retry
 
@@ -30,10 +31,10 @@ _PASSING_FAULTS = (
 
 
 @asynccontextmanager
-async def transaction(pool: asyncpg.Pool) -> AsyncIterator[PoolConnectionProxy]:
+async def transaction(database: Database) -> AsyncIterator[PoolConnectionProxy]:
     """One transaction; the driver's errors leave it as :class:`Retry` or :class:`Reject`."""
     try:
-        async with pool.acquire(timeout=10) as connection, connection.transaction():
+        async with (await database.pool()).acquire(timeout=10) as connection, connection.transaction():
             yield connection
     except _DATA_FAULTS as error:
         raise Reject(f"{type(error).__name__}: {error}") from error
@@ -41,10 +42,10 @@ async def transaction(pool: asyncpg.Pool) -> AsyncIterator[PoolConnectionProxy]:
         raise Retry(f"{type(error).__name__}: {error}") from error
 
 
-async def read_positions(pool: asyncpg.Pool, group: str, starts: Mapping[Partition, int]) -> dict[Partition, int]:
+async def read_positions(database: Database, group: str, starts: Mapping[Partition, int]) -> dict[Partition, int]:
     """Each partition's watermark, begun at its start where there is none yet (see :class:`sinks.contract.Sink`)."""
     partitions = list(starts)
-    async with transaction(pool) as connection:
+    async with transaction(database) as connection:
         await connection.execute(
             """INSERT INTO watermarks (consumer_group, topic, topic_id, partition, next_offset)
                SELECT $1, * FROM unnest($2::text[], $3::uuid[], $4::int[], $5::bigint[])

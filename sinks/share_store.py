@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from clients.postgres import Database
 from schemas.event import EventType, ShareEvent
 from schemas.ids import public_item_id, public_wishlist_id
 from sinks import postgres
@@ -26,17 +26,17 @@ GROUP = "share-store-wishlist-social"
 class ShareStore:
     """The sink of the persist agent."""
 
-    def __init__(self, pool: asyncpg.Pool, group: str = GROUP) -> None:
+    def __init__(self, database: Database, group: str = GROUP) -> None:
         self.group = group
-        self._pool = pool
+        self._database = database
 
     async def positions(self, starts: Mapping[Partition, int]) -> dict[Partition, int]:
         """See :meth:`sinks.contract.Sink.positions`."""
-        return await postgres.read_positions(self._pool, self.group, starts)
+        return await postgres.read_positions(self._database, self.group, starts)
 
     async def apply(self, batch: Batch) -> Applied:
         """See :meth:`sinks.contract.Sink.apply`."""
-        async with postgres.transaction(self._pool) as connection:
+        async with postgres.transaction(self._database) as connection:
             await postgres.move_watermarks(connection, self.group, batch.moves)
             known = [event for event in batch.events if event.event_type is not EventType.UNKNOWN]
             fresh = await postgres.unseen(connection, self.group, known)
@@ -153,7 +153,7 @@ async def _toggle(
 async def _copy_items(connection: PoolConnectionProxy, added: Sequence[ShareEvent]) -> dict[UUID, int]:
     """Copy items into readers' lists; returns how many new ones each share brought."""
     counts: dict[UUID, int] = defaultdict(int)
-    copies = {}
+    copies: dict[UUID, ShareEvent] = {}
     for event in added:
         if event.wishlist_item_id and event.recipient_wishlist_id and event.product_id:
             copies.setdefault(event.wishlist_item_id, event)

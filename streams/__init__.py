@@ -1,0 +1,1 @@
+"""The Faust side: one file per agent, and the modules that make delivery safe."""

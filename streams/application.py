@@ -1,0 +1,108 @@
+"""Builds the Faust app of one agent: its group, its transport, its health page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import gettempdir
+from threading import Thread
+from typing import Any
+from uuid import UUID
+
+import faust
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin import AdminClient
+from prometheus_client import generate_latest
+
+from clients import logs
+from config.settings import KafkaSettings, LogSettings, StreamSettings, load
+from streams.engine import Engine
+from streams.transport import BatchTransport
+
+
+class AgentApp(faust.App):
+    """A Faust app whose transport delivers batches to an :class:`Engine`."""
+
+    delivery: Engine
+
+    def _new_transport(self) -> BatchTransport:
+        return BatchTransport(self.conf.broker_consumer, self, loop=self.loop)
+
+
+def topic_ids(kafka: KafkaSettings) -> Callable[[str], UUID]:
+    """A function that asks the broker for a topic's id."""
+
+    def ask(topic: str) -> UUID:
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(timeout=15)
+        low, high = described.topic_id.get_least_significant_bits(), described.topic_id.get_most_significant_bits()
+        return UUID(int=(high & (1 << 64) - 1) << 64 | low & (1 << 64) - 1)
+
+    return ask
+
+
+def build_app(name: str, group: str, topic: str, make_engine: Callable[[], Engine]) -> AgentApp:
+    """The app of the agent *name*: reads *topic* as *group*. Nothing connects before the worker starts."""
+    kafka, settings = load(KafkaSettings), load(StreamSettings)
+    logs.configure(name, load(LogSettings).level)
+    app = AgentApp(
+        group,
+        broker=[f"kafka://{server}" for server in kafka.bootstrap_servers.split(",")],
+        value_serializer="raw",
+        key_serializer="raw",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        stream_buffer_maxsize=16,
+        stream_wait_empty=False,
+        broker_max_poll_records=settings.max_poll_records,
+        broker_max_poll_interval=settings.max_poll_interval_seconds,
+        broker_session_timeout=settings.session_timeout_seconds,
+        broker_heartbeat_interval=settings.session_timeout_seconds / 4,
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        store="memory://",
+        datadir=str(Path(gettempdir()) / f"faust-{group}"),
+    )
+    app.delivery = make_engine()
+    source = app.topic(topic)
+
+    @app.agent(source, name=name)
+    async def deliver(stream: Any) -> None:
+        await app.delivery.settle(stream, app.consumer.perform_seek)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def serve_health() -> None:
+        _serve_health(app, settings.metrics_port)
+
+    return app
+
+
+def _serve_health(app: AgentApp, port: int) -> None:
+    """``/healthz`` (503 where the group has stopped itself) and ``/metrics``, on loopback, in a thread."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/metrics":
+                self._answer(200, "text/plain; version=0.0.4", generate_latest())
+                return
+            engine = app.delivery
+            state = "stopped" if engine.stopped else "waiting" if engine.waiting else "healthy"
+            body = {"status": state, "reason": engine.stopped or engine.waiting}
+            self._answer(503 if engine.stopped else 200, "application/json", json.dumps(body).encode())
+
+        def _answer(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Health checks are no news."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    Thread(target=server.serve_forever, name="health", daemon=True).start()
