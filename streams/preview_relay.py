@@ -1,0 +1,120 @@
+"""Takes due previews under a lease and has svc-og-renderer make them, as often as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import httpx
+
+from clients import metrics
+from clients.logs import get_logger
+from clients.postgres import Database
+from config.settings import RendererSettings
+
+_LEASE_SECONDS = 30
+_IDLE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 60
+_CARD_ITEMS = 4
+_SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
+
+_TAKE = """
+    UPDATE previews SET lease_owner = $1, lease_until = now() + make_interval(secs => $2), attempts = attempts + 1
+    WHERE share_id = (
+        SELECT share_id FROM previews
+        WHERE state = 'due' AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
+        ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING share_id, share_token, wishlist_id, attempts"""
+_CARD = """
+    SELECT w.title, u.display_name, count(*) OVER () AS item_count, p.name, p.price, p.currency, p.image_url
+    FROM wishlists w
+    JOIN users u ON u.id = w.owner_id
+    LEFT JOIN wishlist_items i ON i.wishlist_id = w.id AND i.removed_at IS NULL
+    LEFT JOIN share_item_visibility v ON v.share_id = $2 AND v.item_id = i.id
+    LEFT JOIN products p ON p.id = i.product_id
+    WHERE w.id = $1 AND i.id IS NOT NULL AND coalesce(v.visible, TRUE)
+    ORDER BY i.added_at, i.id LIMIT $3"""
+
+
+class PreviewRelay:
+    """Renders one preview at a time per worker task; the lease keeps two workers off the same one."""
+
+    def __init__(self, database: Database, renderer: RendererSettings) -> None:
+        self._database = database
+        self._renderer = renderer
+        self._owner = uuid4().hex
+
+    async def run(self) -> None:
+        """Relay until cancelled."""
+        async with httpx.AsyncClient(base_url=self._renderer.url, timeout=self._renderer.timeout_seconds + 1) as http:
+            while True:
+                try:
+                    if not await self._render_one(await self._database.pool(), http):
+                        await asyncio.sleep(_IDLE_SECONDS)
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                    get_logger().warning("preview relay waits", error=f"{type(error).__name__}: {error}")
+                    await asyncio.sleep(1)
+
+    async def _render_one(self, pool: asyncpg.Pool, http: httpx.AsyncClient) -> bool:
+        job = await pool.fetchrow(_TAKE, self._owner, float(_LEASE_SECONDS))
+        if job is None:
+            return False
+        try:
+            answer = await http.post("/render", json=await self._request(pool, job))
+            answer.raise_for_status()
+            made = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            metrics.PREVIEWS_DONE.labels("failed").inc()
+            pause = random.uniform(0.5, min(2.0 ** job["attempts"], _LONGEST_PAUSE_SECONDS))
+            await pool.execute(
+                """UPDATE previews SET lease_until = NULL, lease_owner = NULL, last_error = $2,
+                          due_at = now() + make_interval(secs => $3)
+                   WHERE share_id = $1 AND lease_owner = $4""",
+                job["share_id"],
+                f"{type(error).__name__}: {error}"[:500],
+                pause,
+                self._owner,
+            )
+            return True
+        await pool.execute(
+            """UPDATE previews SET state = CASE WHEN state = 'due' THEN 'done' ELSE state END, content_hash = $2,
+                      image_url = $3, rendered_at = now(), last_error = NULL, lease_owner = NULL, lease_until = NULL
+               WHERE share_id = $1 AND lease_owner = $4""",
+            job["share_id"],
+            made["cache_key"],
+            made["image_url"],
+            self._owner,
+        )
+        metrics.PREVIEWS_DONE.labels("rendered").inc()
+        return True
+
+    async def _request(self, pool: asyncpg.Pool, job: Any) -> dict[str, Any]:
+        """The body of ``POST /render`` (spec, "Internal HTTP Traces — OG Renderer Service")."""
+        rows = await pool.fetch(_CARD, job["wishlist_id"], job["share_id"], _CARD_ITEMS)
+        if rows:
+            title, owner, count = rows[0]["title"], rows[0]["display_name"], rows[0]["item_count"]
+        else:
+            head = await pool.fetchrow(
+                "SELECT title, display_name FROM wishlists w JOIN users u ON u.id = w.owner_id WHERE w.id = $1",
+                job["wishlist_id"],
+            )
+            title, owner, count = (head["title"], head["display_name"], 0) if head else ("Wishlist", "", 0)
+        return {
+            "template": "wishlist-share",
+            "share_token": job["share_token"],
+            "data": {
+                "wishlist_title": title,
+                "owner_name": owner,
+                "items": [{"name": row["name"], "image": row["image_url"] or "", "price": _price(row)} for row in rows],
+                "item_count": count,
+            },
+            "output": {"format": "png", "width": 1200, "height": 630, "quality": 85},
+        }
+
+
+def _price(row: Any) -> str:
+    symbol = _SYMBOLS.get(row["currency"])
+    return f"{symbol}{row['price']:,.2f}" if symbol else f"{row['price']:,.2f} {row['currency']}"
