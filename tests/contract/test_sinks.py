@@ -1,0 +1,196 @@
+"""What holds for every sink: each batch once, fenced writers write nothing, unknown topics stop the group."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from clients.postgres import Database
+from config.settings import PostgresSettings
+from ops.seed import key_of
+from schemas.event import Channel, EventType, ShareEvent
+from schemas.ids import new_share_token, share_id_for, uuid7
+from sinks.contract import Batch, DeadLetter, Fenced, GroupStopped, Move, Partition, Sink
+from sinks.dead_letters import DeadLetterStore
+from sinks.previews import PreviewQueue
+from sinks.share_store import ShareStore
+
+TOPIC_ID = UUID(int=7)
+FACTORIES: dict[str, Callable[[Database, str], Sink]] = {
+    "share_store": ShareStore,
+    "previews": PreviewQueue,
+    "dead_letters": DeadLetterStore,
+}
+TABLES = (
+    "watermarks", "ledger", "wishlist_shares", "share_item_visibility", "share_page_views", "share_visitors",
+    "wishlist_items", "wishlists", "previews", "dead_letters",
+)  # fmt: skip
+
+
+def event(kind: EventType = EventType.CREATED, **changes: Any) -> ShareEvent:
+    token = changes.pop("share_token", None) or new_share_token()
+    values: dict[str, Any] = {
+        "event_type": kind,
+        "wishlist_id": key_of("wl_8a2b3c4d5e6f"),
+        "user_id": key_of("user_maya"),
+        "share_token": token,
+        "share_channel": Channel.EMAIL,
+        "item_count": 9,
+        "timestamp": datetime.now(UTC),
+        "event_id": uuid7(),
+        "share_id": share_id_for(token),
+    }
+    return ShareEvent(**{**values, **changes})
+
+
+@pytest.fixture
+async def database() -> AsyncIterator[Database]:
+    database = Database(PostgresSettings())
+    yield database
+    await (await database.pool()).close()
+
+
+@pytest.fixture(params=sorted(FACTORIES))
+def sink(request: pytest.FixtureRequest, database: Database) -> Sink:
+    return FACTORIES[request.param](database, f"test-{uuid4()}")
+
+
+@pytest.fixture
+def partition() -> Partition:
+    return Partition(f"topic-{uuid4()}", TOPIC_ID, 3)
+
+
+def batch(partition: Partition, start: int, end: int, events: list[ShareEvent]) -> Batch:
+    letters = [
+        DeadLetter(int(uuid4()) % 2**30, start + n, b"k", b"v", {"group": "g", "attempts": "1"})
+        for n in range(len(events))
+    ]
+    return Batch((Move(partition, start, end),), events, letters)
+
+
+async def contents(database: Database, table: str) -> list[str]:
+    rows = await (await database.pool()).fetch(f"SELECT t::text AS row FROM {table} t ORDER BY 1")
+    return [row["row"] for row in rows]
+
+
+async def everything(database: Database) -> dict[str, list[str]]:
+    return {table: await contents(database, table) for table in TABLES}
+
+
+async def test_a_new_partition_begins_where_the_log_does(sink: Sink, partition: Partition) -> None:
+    assert await sink.positions({partition: 40}) == {partition: 40}
+    assert await sink.positions({partition: 99}) == {partition: 40}
+
+
+async def test_applying_moves_the_watermark(sink: Sink, partition: Partition) -> None:
+    await sink.positions({partition: 0})
+    done = await sink.apply(batch(partition, 0, 5, [event()]))
+    assert done.applied == 1
+    assert await sink.positions({partition: 0}) == {partition: 5}
+
+
+async def test_a_writer_that_lost_its_partition_writes_nothing(
+    sink: Sink, partition: Partition, database: Database
+) -> None:
+    await sink.positions({partition: 0})
+    await sink.apply(batch(partition, 0, 5, [event()]))
+    before = await everything(database)
+    with pytest.raises(Fenced) as fenced:
+        await sink.apply(batch(partition, 0, 7, [event()]))
+    assert fenced.value.partitions == {partition}
+    assert await everything(database) == before
+
+
+async def test_one_lost_partition_of_two_is_named_and_nothing_is_written(
+    sink: Sink, partition: Partition, database: Database
+) -> None:
+    other = Partition(partition.topic, TOPIC_ID, 4)
+    await sink.positions({partition: 0, other: 0})
+    await sink.apply(batch(other, 0, 5, [event()]))
+    before = await everything(database)
+    with pytest.raises(Fenced) as fenced:
+        await sink.apply(Batch((Move(partition, 0, 9), Move(other, 0, 9)), [event()]))
+    assert fenced.value.partitions == {other}
+    assert await everything(database) == before
+
+
+async def test_a_topic_made_anew_stops_the_group(sink: Sink, partition: Partition) -> None:
+    await sink.positions({partition: 0})
+    with pytest.raises(GroupStopped, match="made anew"):
+        await sink.positions({Partition(partition.topic, UUID(int=8), partition.number): 0})
+
+
+async def test_events_read_again_change_nothing(database: Database, partition: Partition) -> None:
+    for factory in (ShareStore, PreviewQueue):
+        sink = factory(database, f"test-{uuid4()}")
+        token = new_share_token()
+        events = [
+            event(share_token=token, hidden_item_ids=(key_of("item_abc123"),)),
+            event(EventType.VIEWED, share_token=token, page_view_id=uuid7(), visitor_hash="a"),
+            event(EventType.VIEWED, share_token=token, is_bot=True),
+            event(
+                EventType.ITEM_ADDED, share_token=token, product_id="prod_1a2b3c", wishlist_item_id=uuid4(),
+                recipient_wishlist_id=key_of("wl_recipient_001"), recipient_user_id=key_of("user_recipient"),
+            ),
+            event(EventType.REVOKED, share_token=token),
+        ]  # fmt: skip
+        await sink.positions({partition: 0})
+        await sink.apply(batch(partition, 0, 5, events))
+        before = {t: await contents(database, t) for t in TABLES if t != "watermarks"}
+        done = await sink.apply(batch(partition, 5, 10, events + events))
+        assert done.applied == 0
+        assert {t: await contents(database, t) for t in TABLES if t != "watermarks"} == before
+
+
+async def test_the_order_of_a_shares_events_does_not_matter(database: Database, partition: Partition) -> None:
+    def story(token: str) -> list[ShareEvent]:
+        item = key_of("item_abc123")
+        at = [datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in range(6)]
+        made = event(share_token=token, timestamp=at[0], hidden_item_ids=(item,), message="hello")
+        return [
+            made,
+            event(EventType.VIEWED, share_token=token, timestamp=at[1], visitor_hash="a"),
+            event(EventType.SETTINGS_CHANGED, share_token=token, timestamp=at[2], wishlist_item_id=item,
+                  item_visible=True, event_id=uuid7()),
+            event(EventType.SETTINGS_CHANGED, share_token=token, timestamp=at[3], expires_at=at[5]),
+            event(EventType.VIEWED, share_token=token, timestamp=at[4], visitor_hash="a"),
+            event(EventType.REVOKED, share_token=token, timestamp=at[4]),
+        ]  # fmt: skip
+
+    results = []
+    for order in ([0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [2, 5, 0, 4, 3, 1]):
+        sink = ShareStore(database, f"test-{uuid4()}")
+        token = new_share_token()
+        events = story(token)
+        own = Partition(f"topic-{uuid4()}", TOPIC_ID, 0)
+        await sink.positions({own: 0})
+        for offset, index in enumerate(order):
+            await sink.apply(batch(own, offset, offset + 1, [events[index]]))
+        row = await (await database.pool()).fetchrow(
+            """SELECT view_count, raw_view_count, unique_viewers, items_added, is_revoked, message, created_at,
+                      expires_at, updated_at, revoked_at, last_viewed_at,
+                      (SELECT visible FROM share_item_visibility v WHERE v.share_id = s.id) AS visible
+               FROM wishlist_shares s WHERE share_token = $1""",
+            token,
+        )
+        results.append(dict(row))
+    assert results[0] == results[1] == results[2]
+    assert results[0]["view_count"] == 2
+    assert results[0]["unique_viewers"] == 1
+    assert results[0]["visible"] is True
+    assert results[0]["is_revoked"] is True
+
+
+async def test_events_of_a_list_that_is_gone_are_passed_by(database: Database, partition: Partition) -> None:
+    sink = ShareStore(database, f"test-{uuid4()}")
+    await sink.positions({partition: 0})
+    gone = event(wishlist_id=uuid4())
+    await sink.apply(batch(partition, 0, 2, [gone, event(EventType.VIEWED, share_token=gone.share_token)]))
+    found = await (await database.pool()).fetchval(
+        "SELECT count(*) FROM wishlist_shares WHERE share_token = $1", gone.share_token
+    )
+    assert found == 0
