@@ -1,0 +1,172 @@
+"""The renderer's HTTP edge: ``POST /render``, ``GET /healthz``, ``GET /metrics``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from clients.logs import get_logger
+from clients.metrics import (
+    RENDER_ERRORS,
+    RENDER_MEMORY,
+    RENDER_POOL_AVAILABLE,
+    RENDER_POOL_BUSY,
+    RENDER_REQUESTS,
+)
+from clients.objects import ObjectStore
+from config.settings import RendererSettings
+from renderer_worker.browser import BrowserPool
+from renderer_worker.errors import RenderError
+from renderer_worker.memory import resident_bytes
+from renderer_worker.requests import InvalidRequest, parse
+from renderer_worker.service import Renderer
+from renderer_worker.template import load_template
+from renderer_worker.thumbnails import Thumbnails
+
+MAX_BODY_BYTES = 262_144
+R2_CHECK_SECONDS = 5.0
+
+_log = get_logger()
+
+
+class App:
+    """The routes, over their parts."""
+
+    def __init__(self, renderer: Renderer, pool: BrowserPool, store: ObjectStore, settings: RendererSettings) -> None:
+        self._renderer = renderer
+        self._pool = pool
+        self._store = store
+        self._settings = settings
+        self._started = time.monotonic()
+        self._r2_checked = float("-inf")
+        self._r2_ok = False
+
+    async def render(self, request: Request) -> Response:
+        """Draw a card, store it, say where."""
+        started = time.perf_counter()
+        headers = {"X-Request-ID": request_id} if (request_id := request.headers.get("X-Request-ID")) else {}
+        RENDER_REQUESTS.inc()
+        try:
+            body = await _body(request)
+            wanted = parse(body)
+            rendered = await self._renderer.render(wanted, self._timeout(request))
+        except InvalidRequest as error:
+            return JSONResponse(
+                {"error": "INVALID_REQUEST", "message": str(error), "field": error.field, "request_id": request_id},
+                status_code=422,
+                headers=headers,
+            )
+        except RenderError as error:
+            RENDER_ERRORS.labels(error.code.lower()).inc()
+            _log.warning("render failed", error=error.code, reason=str(error), request_id=request_id)
+            if error.retry_after is not None:
+                headers["Retry-After"] = str(error.retry_after)
+            return JSONResponse(
+                {"error": error.code, "message": str(error), "request_id": request_id},
+                status_code=error.status,
+                headers=headers,
+            )
+        elapsed = round((time.perf_counter() - started) * 1000)
+        return JSONResponse(
+            {
+                "image_url": rendered.image_url,
+                "cache_key": f"sha256:{rendered.cache_key}",
+                "cache_ttl_seconds": self._settings.cache_ttl_seconds,
+                "render_time_ms": elapsed,
+                "image_size_bytes": rendered.size,
+            },
+            headers={**headers, "X-Render-Time-Ms": str(elapsed)},
+            media_type="application/json; charset=utf-8",
+        )
+
+    async def healthz(self, request: Request) -> Response:
+        """Whether cards can be drawn and stored: 200 if so, else 503."""
+        if not self._pool.alive:
+            await self._pool.revive()
+        browser, bucket = self._pool.alive, await self._bucket_answers()
+        return JSONResponse(
+            {
+                "status": "healthy" if browser and bucket else "unhealthy",
+                "browser_pool": {
+                    "total": self._pool.total,
+                    "available": self._pool.available if browser else 0,
+                    "busy": self._pool.busy,
+                },
+                "r2_connection": "ok" if bucket else "error",
+                "uptime_seconds": int(time.monotonic() - self._started),
+            },
+            status_code=200 if browser and bucket else 503,
+        )
+
+    async def metrics(self, request: Request) -> Response:
+        """Prometheus' text."""
+        RENDER_POOL_AVAILABLE.set(self._pool.available)
+        RENDER_POOL_BUSY.set(self._pool.busy)
+        RENDER_MEMORY.set(await asyncio.to_thread(resident_bytes))
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    def _timeout(self, request: Request) -> float:
+        """The caller's own deadline (``X-Timeout-Ms``) where it is the shorter one."""
+        stated = request.headers.get("X-Timeout-Ms", "")
+        longest = self._settings.timeout_seconds
+        return min(longest, int(stated) / 1000) if stated.isascii() and stated.isdigit() and int(stated) else longest
+
+    async def _bucket_answers(self) -> bool:
+        # Asked every few seconds at most: probes come often and each would wait for the bucket.
+        if time.monotonic() - self._r2_checked > R2_CHECK_SECONDS:
+            self._r2_ok = await self._store.healthy()
+            self._r2_checked = time.monotonic()
+        return self._r2_ok
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise InvalidRequest("body", f"longer than {MAX_BODY_BYTES} bytes")
+    return bytes(body)
+
+
+def create_app(settings: RendererSettings, store: ObjectStore, cdn_url: str) -> Starlette:
+    """Build the service; the browser starts with the application and ends with it."""
+    template = load_template()
+    pool = BrowserPool(settings.chromium_path, settings.concurrent_pages, template)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with httpx.AsyncClient() as http:
+            hosts = frozenset(host.strip().lower() for host in settings.image_hosts.split(",") if host.strip())
+            folder = Path(settings.thumbnail_dir) if settings.thumbnail_dir else None
+            renderer = Renderer(
+                pool=pool,
+                thumbnails=Thumbnails(hosts, folder, http),
+                store=store,
+                template_version=template.version,
+                cdn_url=cdn_url,
+                cache_ttl_seconds=settings.cache_ttl_seconds,
+            )
+            routes = App(renderer, pool, store, settings)
+            app.router.routes += [
+                Route("/render", routes.render, methods=["POST"]),
+                Route("/healthz", routes.healthz),
+                Route("/metrics", routes.metrics),
+            ]
+            await pool.start()
+            await renderer.publish_fallback()
+            try:
+                yield
+            finally:
+                await pool.close()
+
+    return Starlette(lifespan=lifespan)

@@ -1,0 +1,125 @@
+"""Product pictures, fetched outside the browser and made harmless before they get in.
+
+A picture that cannot be had is no error: the card shows a placeholder in its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import re
+import time
+from collections import OrderedDict
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+from PIL import Image, ImageOps
+
+from clients.logs import get_logger
+
+FETCH_SECONDS = 1.5
+MAX_SOURCE_BYTES = 4_000_000
+MAX_SOURCE_PIXELS = 25_000_000
+EDGE = 320  # Pixels; a tile among four is 240 wide,
+LARGE_EDGE = 512  # the tile of a single wish 500.
+CACHED_PICTURES = 512
+CACHED_SECONDS = 300.0
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF")
+
+_PRODUCT = re.compile(r"/products/([0-9A-Za-z_-]{1,64})/")
+_log = get_logger()
+
+
+class NoThumbnail(Exception):
+    """The picture cannot be had, with the reason."""
+
+
+class Thumbnails:
+    """Fetches, checks and shrinks; remembers the last few hundred for five minutes."""
+
+    def __init__(self, hosts: frozenset[str], folder: Path | None, http: httpx.AsyncClient) -> None:
+        self._hosts = hosts
+        self._folder = folder
+        self._http = http
+        self._known: OrderedDict[tuple[str, int], tuple[float, str]] = OrderedDict()
+
+    async def data_uris(self, urls: list[str | None]) -> list[str | None]:
+        """A ``data:`` URI for each URL, in order; None where there is no picture."""
+        edge = LARGE_EDGE if len(urls) == 1 else EDGE
+        return list(await asyncio.gather(*(self._data_uri(url, edge) for url in urls)))
+
+    async def _data_uri(self, url: str | None, edge: int) -> str | None:
+        if not url:
+            return None
+        known = self._known.get((url, edge))
+        if known is not None and known[0] > time.monotonic():
+            self._known.move_to_end((url, edge))
+            return known[1]
+        try:
+            source = await self._read(url)
+            jpeg = await asyncio.to_thread(shrink, source, edge)
+        except NoThumbnail as error:
+            _log.warning("thumbnail left out", url=url, reason=str(error))
+            return None
+        uri = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+        self._known[url, edge] = (time.monotonic() + CACHED_SECONDS, uri)
+        while len(self._known) > CACHED_PICTURES:
+            self._known.popitem(last=False)
+        return uri
+
+    async def _read(self, url: str) -> bytes:
+        try:
+            parts = urlsplit(url)
+            allowed = parts.scheme == "https" and parts.netloc.lower() in self._hosts
+        except ValueError as error:
+            raise NoThumbnail("not a URL") from error
+        if not allowed:
+            raise NoThumbnail("not on an allowed host")
+        if self._folder is not None:
+            return await asyncio.to_thread(_from_folder, self._folder, parts.path)
+        try:
+            async with asyncio.timeout(FETCH_SECONDS), self._http.stream("GET", url, follow_redirects=False) as answer:
+                if answer.status_code != httpx.codes.OK:
+                    raise NoThumbnail(f"status {answer.status_code}")
+                data = bytearray()
+                async for chunk in answer.aiter_bytes():
+                    data += chunk
+                    if len(data) > MAX_SOURCE_BYTES:
+                        raise NoThumbnail("too large")
+                return bytes(data)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise NoThumbnail(f"{type(error).__name__}: {error}") from error
+
+
+def shrink(source: bytes, edge: int) -> bytes:
+    """Decode *source* and encode it anew as a JPEG of at most *edge* pixels: nothing but pixels passes.
+
+    Raises :class:`NoThumbnail` for what is not a picture, or is one of more than 25 megapixels.
+    """
+    try:
+        with Image.open(io.BytesIO(source), formats=FORMATS) as opened:
+            if opened.width * opened.height > MAX_SOURCE_PIXELS:
+                raise NoThumbnail("too many pixels")
+            opened.draft("RGB", (edge * 2, edge * 2))
+            upright = ImageOps.exif_transpose(opened)
+            upright.thumbnail((edge, edge), Image.Resampling.LANCZOS)
+            flat = Image.new("RGB", upright.size, "white")
+            coloured = upright.convert("RGBA")
+            flat.paste(coloured, mask=coloured)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise NoThumbnail(f"no picture: {error}") from error
+    buffer = io.BytesIO()
+    flat.save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def _from_folder(folder: Path, path: str) -> bytes:
+    match = _PRODUCT.search(path)
+    if match is None:
+        raise NoThumbnail("no product in the path")
+    try:
+        return (folder / f"{match[1]}.jpg").read_bytes()
+    except OSError as error:
+        raise NoThumbnail("not in the development folder") from error
