@@ -17,7 +17,12 @@ async def open_pool(settings: PostgresSettings) -> asyncpg.Pool:
         max_size=settings.pool_size,
         command_timeout=settings.command_timeout_seconds,
         timeout=5,
-        server_settings={"timezone": "UTC", "application_name": "wishlist-social"},
+        server_settings={
+            "timezone": "UTC",
+            "application_name": "wishlist-social",
+            # A worker that freezes in a transaction must not hold its watermarks' locks against the next owner.
+            "idle_in_transaction_session_timeout": "5s",
+        },
     )
 
 

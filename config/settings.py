@@ -55,6 +55,9 @@ class StreamSettings(BaseSettings):
         1_048_576, ge=1_024, description="Largest encoded event that is decoded; longer ones are rejected."
     )
     metrics_port: int = Field(0, ge=0, le=65_535, description="Port of /metrics and /healthz; 0 picks a free one.")
+    group_suffix: str = Field(
+        "", description="Appended to every consumer group's name: a second set of groups on the same brokers."
+    )
 
 
 class PostgresSettings(BaseSettings):

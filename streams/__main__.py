@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-AGENTS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if "app = build_app(" in path.read_text())
+AGENTS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if "\napp = " in path.read_text())
 
 
 def main() -> None:

@@ -17,7 +17,12 @@ from confluent_kafka.admin import AdminClient
 from prometheus_client import generate_latest
 
 from clients import logs
-from config.settings import KafkaSettings, LogSettings, StreamSettings, load
+from clients.postgres import Database
+from config.settings import KafkaSettings, LogSettings, PostgresSettings, StreamSettings, load
+from schemas.codec import Codec, load_schemas
+from sinks.contract import Sink
+from streams.decoding import dead_letter, share_events
+from streams.dlq import LARGEST_DEAD_LETTER, DeadLetterWriter
 from streams.engine import Engine
 from streams.transport import BatchTransport
 
@@ -43,7 +48,35 @@ def topic_ids(kafka: KafkaSettings) -> Callable[[str], UUID]:
     return ask
 
 
-def build_app(name: str, group: str, topic: str, make_engine: Callable[[], Engine]) -> AgentApp:
+def share_event_agent(name: str, group: str, make_sink: Callable[[Database, str], Sink]) -> AgentApp:
+    """The app of an agent that reads share events; what it cannot apply goes to the DLQ."""
+    kafka, settings = load(KafkaSettings), load(StreamSettings)
+    group += settings.group_suffix
+    engine = Engine(
+        sink=make_sink(Database(load(PostgresSettings)), group),
+        decode=share_events(Codec(load_schemas()), group),
+        dead_letters=DeadLetterWriter(kafka),
+        settings=settings,
+        topic_ids=topic_ids(kafka),
+    )
+    return build_app(name, group, kafka.events_topic, engine)
+
+
+def dead_letter_agent(name: str, group: str, make_sink: Callable[[Database, str], Sink]) -> AgentApp:
+    """The app of an agent that reads the DLQ. What it cannot keep stops it: there is no second DLQ."""
+    kafka, settings = load(KafkaSettings), load(StreamSettings)
+    group += settings.group_suffix
+    engine = Engine(
+        sink=make_sink(Database(load(PostgresSettings)), group),
+        decode=dead_letter,
+        dead_letters=None,
+        settings=settings.model_copy(update={"max_event_bytes": LARGEST_DEAD_LETTER}),
+        topic_ids=topic_ids(kafka),
+    )
+    return build_app(name, group, kafka.dlq_topic, engine)
+
+
+def build_app(name: str, group: str, topic: str, engine: Engine) -> AgentApp:
     """The app of the agent *name*: reads *topic* as *group*. Nothing connects before the worker starts."""
     kafka, settings = load(KafkaSettings), load(StreamSettings)
     logs.configure(name, load(LogSettings).level)
@@ -67,7 +100,7 @@ def build_app(name: str, group: str, topic: str, make_engine: Callable[[], Engin
         store="memory://",
         datadir=str(Path(gettempdir()) / f"faust-{group}"),
     )
-    app.delivery = make_engine()
+    app.delivery = engine
     source = app.topic(topic)
 
     @app.agent(source, name=name)

@@ -19,6 +19,8 @@ _TRACEBACK_BYTES = 16_384
 _MESSAGE_BYTES = 2_048
 _KEPT_BYTES = 1_048_576
 _ACK_SECONDS = 30.0
+# librdkafka's limit is on the uncompressed size, the broker's on the compressed one.
+LARGEST_DEAD_LETTER = 100_000_000
 
 
 def headers_for(
@@ -53,7 +55,7 @@ class DeadLetterWriter:
         self._settings = {
             **SPEC_SETTINGS,
             "bootstrap.servers": kafka.bootstrap_servers,
-            "message.max.bytes": 100_000_000,
+            "message.max.bytes": LARGEST_DEAD_LETTER,
         }
         self._producer: Producer | None = None
 
