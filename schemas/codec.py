@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,6 +27,8 @@ WRITER_ID = 2
 DEFAULT_EXPIRY = timedelta(days=30)
 _MAGIC = b"\0"
 _HEADER_BYTES = 5
+_EVENT_TYPES = {str(kind): kind for kind in EventType}
+_CHANNELS = {str(channel): channel for channel in Channel}
 
 
 class MalformedEvent(ValueError):
@@ -43,6 +47,11 @@ class Origin:
     partition: int
     offset: int
     timestamp_ms: int
+
+    @property
+    def seed(self) -> bytes:
+        """What tells this record from every other."""
+        return f"{self.topic}:{self.partition}:{self.offset}".encode()
 
 
 def fingerprint(schema: dict[str, Any]) -> str:
@@ -93,7 +102,9 @@ class Codec:
         buffer = io.BytesIO(value)
         buffer.seek(_HEADER_BYTES)
         try:
-            record: Any = fastavro.schemaless_reader(buffer, writer, self._reader)
+            # Resolving a schema with itself would cost as much again as reading.
+            reader = None if schema_id == self._writer_id else self._reader
+            record: Any = fastavro.schemaless_reader(buffer, writer, reader)
         except Exception as error:  # fastavro raises whatever the broken bytes lead to, EOFError to MemoryError
             raise MalformedEvent(f"not Avro of schema {schema_id}: {type(error).__name__}: {error}") from error
         if buffer.tell() != len(value):
@@ -136,74 +147,67 @@ def _to_record(event: ShareEvent) -> dict[str, Any]:
     }
 
 
+# The ids of lists, people and shares come again and again; parsing one costs as much as reading a whole record.
+_familiar = lru_cache(maxsize=65_536)(UUID)
+
+
+def _uuid(name: str, text: str, parse: Callable[[str], UUID] = UUID) -> UUID:
+    try:
+        return parse(text)
+    except ValueError:
+        raise MalformedEvent(f"{name}: {text[:64]!r} is not a UUID") from None
+
+
+def _optional_uuid(name: str, text: str | None) -> UUID | None:
+    return None if text is None else _uuid(name, text)
+
+
+def _time(name: str, text: str) -> datetime:
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        raise MalformedEvent(f"{name}: {text[:64]!r} is not an ISO 8601 time") from None
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
 def _from_record(record: dict[str, Any], origin: Origin) -> ShareEvent:
-    def uuid(name: str) -> UUID | None:
-        text = record[name]
-        if text is None:
-            return None
-        try:
-            return UUID(text)
-        except ValueError:
-            raise MalformedEvent(f"{name}: {text[:64]!r} is not a UUID") from None
-
-    def required(name: str) -> UUID:
-        value = uuid(name)
-        if value is None:
-            raise MalformedEvent(f"{name} is missing")
-        return value
-
-    def time(name: str) -> datetime | None:
-        text = record[name]
-        if text is None:
-            return None
-        try:
-            value = datetime.fromisoformat(text)
-        except ValueError:
-            raise MalformedEvent(f"{name}: {text[:64]!r} is not an ISO 8601 time") from None
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
-
     token = record["share_token"]
     if not 0 < len(token) <= 22 or not token.isascii() or not token.isalnum():
         raise MalformedEvent(f"share_token: {len(token)} characters; expected 1 to 22 of base62")
-    timestamp = time("timestamp")
-    if timestamp is None:
-        raise MalformedEvent("timestamp is missing")
+    timestamp = _time("timestamp", record["timestamp"])
     # A version 1 record carries none of these: they follow from where and when it was written.
     is_first_version = not record["event_id"]
-    seed = f"{origin.topic}:{origin.partition}:{origin.offset}".encode()
     created = record["event_type"] == EventType.CREATED
-    expires_at = time("expires_at")
+    expires_at = None if record["expires_at"] is None else _time("expires_at", record["expires_at"])
     if is_first_version and created:
         expires_at = timestamp + DEFAULT_EXPIRY
     metadata = record["metadata"]
-    try:
-        hidden = tuple(UUID(item) for item in record["hidden_item_ids"])
-    except ValueError:
-        raise MalformedEvent("hidden_item_ids: an entry is not a UUID") from None
     return ShareEvent(
-        event_type=EventType(record["event_type"]),
-        wishlist_id=required("wishlist_id"),
-        user_id=required("user_id"),
+        event_type=_EVENT_TYPES[record["event_type"]],
+        wishlist_id=_uuid("wishlist_id", record["wishlist_id"], _familiar),
+        user_id=_uuid("user_id", record["user_id"], _familiar),
         share_token=token,
-        share_channel=Channel(record["share_channel"]),
+        share_channel=_CHANNELS[record["share_channel"]],
         item_count=record["item_count"],
         timestamp=timestamp,
-        event_id=uuid7_at(origin.timestamp_ms, seed) if is_first_version else required("event_id"),
-        share_id=required("share_id") if record["share_id"] else share_id_for(token),
-        recipient_user_id=uuid("recipient_user_id"),
+        event_id=uuid7_at(origin.timestamp_ms, origin.seed)
+        if is_first_version
+        else _uuid("event_id", record["event_id"]),
+        share_id=_uuid("share_id", record["share_id"], _familiar) if record["share_id"] else share_id_for(token),
+        recipient_user_id=_optional_uuid("recipient_user_id", record["recipient_user_id"]),
         user_agent=metadata["user_agent"],
         referrer=metadata["referrer"],
         country=metadata["country"],
         expires_at=expires_at,
-        hidden_item_ids=hidden,
+        hidden_item_ids=tuple([_uuid("hidden_item_ids", item) for item in record["hidden_item_ids"]]),
         message=record["message"],
         product_ids=tuple(record["product_ids"]),
         product_id=record["product_id"],
-        wishlist_item_id=uuid("wishlist_item_id"),
-        recipient_wishlist_id=uuid("recipient_wishlist_id"),
+        wishlist_item_id=_optional_uuid("wishlist_item_id", record["wishlist_item_id"]),
+        recipient_wishlist_id=_optional_uuid("recipient_wishlist_id", record["recipient_wishlist_id"]),
         created_wishlist=record["created_wishlist"],
         item_visible=record["item_visible"],
-        page_view_id=uuid("page_view_id"),
+        page_view_id=_optional_uuid("page_view_id", record["page_view_id"]),
         platform=record["platform"],
         variant=record["variant"],
         is_bot=record["is_bot"],

@@ -6,10 +6,11 @@ those after it came with schema version 2 and have defaults, so that a version 1
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
+
+import msgspec
 
 
 class EventType(StrEnum):
@@ -36,8 +37,7 @@ class Channel(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShareEvent:
+class ShareEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One record of ``wishlist.social.events``; ``timestamp`` and ``expires_at`` are aware UTC datetimes.
 
     Ids named ``*_id`` are UUIDs, except ``product_id`` / ``product_ids``, which are the catalogue's public ids.

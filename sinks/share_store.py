@@ -40,16 +40,19 @@ class ShareStore:
             await postgres.move_watermarks(connection, self.group, batch.moves)
             known = [event for event in batch.events if event.event_type is not EventType.UNKNOWN]
             fresh = await postgres.unseen(connection, self.group, known)
-            if fresh:
-                await _write(connection, fresh)
+            await write(connection, fresh)
         return Applied(len(fresh), len(batch.events) - len(fresh))
 
 
-async def _write(connection: PoolConnectionProxy, events: Sequence[ShareEvent]) -> None:
+async def write(connection: PoolConnectionProxy, events: Sequence[ShareEvent]) -> None:
+    """Write the effects of *events*, none of which has been written before."""
+    if not events:
+        return
+    known = await _ensure_shares(connection, events)
     by_type: dict[EventType, list[ShareEvent]] = defaultdict(list)
     for event in events:
-        by_type[event.event_type].append(event)
-    await _ensure_shares(connection, events)
+        if event.share_id in known:
+            by_type[event.event_type].append(event)
     if created := by_type[EventType.CREATED]:
         await _describe(connection, created)
     if settings := by_type[EventType.SETTINGS_CHANGED]:
@@ -66,11 +69,11 @@ async def _write(connection: PoolConnectionProxy, events: Sequence[ShareEvent]) 
     if visibility:
         await _toggle(connection, visibility)
     copied = await _copy_items(connection, by_type[EventType.ITEM_ADDED]) if by_type[EventType.ITEM_ADDED] else {}
-    await _count(connection, events, copied)
+    await _count(connection, [event for of_type in by_type.values() for event in of_type], copied)
 
 
-async def _ensure_shares(connection: PoolConnectionProxy, events: Sequence[ShareEvent]) -> None:
-    """A row for each share that any event speaks of, unless its list or owner is gone."""
+async def _ensure_shares(connection: PoolConnectionProxy, events: Sequence[ShareEvent]) -> set[UUID]:
+    """A row for each share that any event speaks of, unless its list or owner is gone; returns those there are."""
     shares = {event.share_id: event for event in reversed(events)}.values()
     await connection.execute(
         """INSERT INTO wishlist_shares
@@ -88,6 +91,10 @@ async def _ensure_shares(connection: PoolConnectionProxy, events: Sequence[Share
         [str(e.share_channel) for e in shares],
         [e.timestamp for e in shares],
     )
+    rows = await connection.fetch(
+        "SELECT id FROM wishlist_shares WHERE id = ANY($1::uuid[])", [e.share_id for e in shares]
+    )
+    return {row["id"] for row in rows}
 
 
 async def _describe(connection: PoolConnectionProxy, created: Sequence[ShareEvent]) -> None:
@@ -136,9 +143,7 @@ async def _toggle(
             newest[share, item] = (visible, at, event_id)
     await connection.execute(
         """INSERT INTO share_item_visibility AS t (share_id, item_id, visible, changed_at, event_id)
-           SELECT v.* FROM unnest($1::uuid[], $2::uuid[], $3::bool[], $4::timestamptz[], $5::uuid[])
-                AS v(share_id, item_id, visible, changed_at, event_id)
-           JOIN wishlist_shares s ON s.id = v.share_id
+           SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bool[], $4::timestamptz[], $5::uuid[])
            ON CONFLICT (share_id, item_id) DO UPDATE
            SET visible = EXCLUDED.visible, changed_at = EXCLUDED.changed_at, event_id = EXCLUDED.event_id
            WHERE (t.changed_at, t.event_id) < (EXCLUDED.changed_at, EXCLUDED.event_id)""",
@@ -193,6 +198,8 @@ async def _copy_items(connection: PoolConnectionProxy, added: Sequence[ShareEven
 
 async def _count(connection: PoolConnectionProxy, events: Sequence[ShareEvent], copied: Mapping[UUID, int]) -> None:
     """Views, visitors, copied items, revocations and expiries of each share, added up and written once."""
+    if not events:
+        return
     viewed = [event for event in events if event.event_type is EventType.VIEWED]
     human = [event for event in viewed if not event.is_bot]
     shares = {event.share_id for event in events}
@@ -247,8 +254,7 @@ async def _first_page_views(connection: PoolConnectionProxy, human: Sequence[Sha
     if named:
         rows = await connection.fetch(
             """INSERT INTO share_page_views (share_id, page_view_id)
-               SELECT v.* FROM unnest($1::uuid[], $2::uuid[]) AS v(share_id, page_view_id)
-               JOIN wishlist_shares s ON s.id = v.share_id
+               SELECT * FROM unnest($1::uuid[], $2::uuid[])
                ON CONFLICT DO NOTHING RETURNING share_id, page_view_id""",
             [share for share, _ in named],
             [view for _, view in named],
@@ -265,8 +271,7 @@ async def _first_visits(connection: PoolConnectionProxy, human: Sequence[ShareEv
     ordered = sorted(visits, key=lambda visit: (visit[0], visit[1], visit[2] or ""))
     rows = await connection.fetch(
         """INSERT INTO share_visitors (share_id, day, visitor_hash)
-           SELECT v.* FROM unnest($1::uuid[], $2::date[], $3::text[]) AS v(share_id, day, visitor_hash)
-           JOIN wishlist_shares s ON s.id = v.share_id
+           SELECT * FROM unnest($1::uuid[], $2::date[], $3::text[])
            ON CONFLICT DO NOTHING RETURNING share_id""",
         [share for share, _, _ in ordered],
         [day for _, day, _ in ordered],

@@ -1,3 +1,5 @@
+DROP TRIGGER forget_views ON wishlist_shares;
+DROP FUNCTION forget_views_of_deleted_shares();
 DROP TABLE share_page_views, share_visitors, share_item_visibility;
 ALTER TABLE wishlist_shares
     DROP COLUMN message, DROP COLUMN raw_view_count, DROP COLUMN unique_viewers, DROP COLUMN last_viewed_at,
