@@ -1,0 +1,1 @@
+"""Each figure in the documentation comes from a command in here."""

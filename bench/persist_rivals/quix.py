@@ -1,0 +1,48 @@
+"""(d) Quix Streams with a batching sink and the same SQL."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import asyncpg
+from quixstreams import Application
+from quixstreams.sinks import BatchingSink, SinkBatch
+
+from bench.persist_rivals.common import decode, write
+
+
+class PostgresBatches(BatchingSink):  # type: ignore[misc]  # quixstreams is installed for the bench only
+    """Collects what one checkpoint brings and writes it in transactions of 2,000."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop = asyncio.new_event_loop()
+        self._pool: asyncpg.Pool | None = None
+
+    def write(self, batch: SinkBatch) -> None:
+        self._loop.run_until_complete(self._write(batch))
+
+    async def _write(self, batch: Any) -> None:
+        if self._pool is None:
+            self._pool = await asyncpg.create_pool(os.environ["POSTGRES_DSN"], min_size=1, max_size=2)
+        for chunk in batch.iter_chunks(n=2000):
+            events = [decode(batch.topic, batch.partition, item.offset, item.timestamp, item.value) for item in chunk]
+            await write(self._pool, events)
+
+
+if __name__ == "__main__":
+    topic_name = os.environ["KAFKA_EVENTS_TOPIC"]
+    app = Application(
+        broker_address=os.environ["KAFKA_BOOTSTRAP_SERVERS"],
+        consumer_group=f"quix-{topic_name}",
+        auto_offset_reset="earliest",
+        commit_every=24_000,
+        commit_interval=0.5,
+        auto_create_topics=False,
+        loglevel="WARNING",
+    )
+    topic = app.topic(topic_name, value_deserializer="bytes", key_deserializer="bytes")
+    app.dataframe(topic).sink(PostgresBatches())
+    app.run()

@@ -1,0 +1,89 @@
+"""What ``./run`` calls once everything is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from ops.stack import manager, suite
+from ops.stack.parts import ROOT
+from ops.stack.state import State
+
+
+def main() -> int:
+    """Do one command of ``./run``; returns its exit code."""
+    command, *words = sys.argv[1:]
+    state = State.here()
+    if command in {"wishlist", "demo", "bench"}:
+        return _inside(state, command, words)
+    if command == "up":
+        manager.up(state, parts_only=words == ["parts"])
+    elif command == "down":
+        manager.down(state)
+    elif command == "logs":
+        return _logs(state, words)
+    elif command == "status":
+        report = manager.status(state)
+        if "--json" in words:
+            print(json.dumps(report, indent=2))
+        else:
+            _print_status(report)
+        return 0 if all(entry["healthy"] for entry in report.values()) else 1
+    elif command == "test":
+        return suite.run(state, words)
+    return 0
+
+
+def _inside(state: State, command: str, words: list[str]) -> int:
+    if command == "demo":
+        manager.up(state)
+    elif command == "bench":
+        manager.up(state, parts_only=True)
+    settings = state.folder / "env.json"
+    if settings.exists():
+        os.environ.update(json.loads(settings.read_text()))
+    if command == "bench":
+        if not words or not (ROOT / "bench" / f"{words[0]}.py").exists():
+            names = sorted(path.stem for path in (ROOT / "bench").glob("*.py") if path.stem != "__init__")
+            print(f"usage: ./run bench NAME, where NAME is one of {', '.join(names)}", file=sys.stderr)
+            return 2
+        return subprocess.run([sys.executable, "-m", f"bench.{words[0]}", *words[1:]], cwd=ROOT, check=False).returncode
+    module = {"wishlist": "ops.cli", "demo": "ops.demo"}[command]
+    sys.argv = [command, *words]
+    runpy.run_module(module, run_name="__main__")
+    return 0
+
+
+def _logs(state: State, words: list[str]) -> int:
+    names = sorted(path.stem for path in (state.folder / "logs").glob("*.log"))
+    if len(words) != 1 or words[0] not in names:
+        print(f"usage: ./run logs NAME, where NAME is one of {', '.join(names)}", file=sys.stderr)
+        return 2
+    return subprocess.run(["tail", "-n", "200", str(state.log(words[0]))], check=False).returncode
+
+
+def _print_status(report: dict[str, dict[str, object]]) -> None:
+    table = Table("part", "address", "pid", "")
+    for name, entry in report.items():
+        health = (
+            "[green]healthy[/]"
+            if entry["healthy"]
+            else "[red]not healthy[/]"
+            if entry["pid"]
+            else "[dim]not running[/]"
+        )
+        table.add_row(name, str(entry["address"]), str(entry["pid"] or ""), health)
+    Console().print(table)
+
+
+try:
+    sys.exit(main())
+except manager.StartFailed as failure:
+    print(failure, file=sys.stderr)
+    sys.exit(1)

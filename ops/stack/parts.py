@@ -1,0 +1,246 @@
+"""The parts: how each is started, and how one tells that it is well."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import redis
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from ops.stack.state import State
+
+ROOT = Path(__file__).parent.parent.parent
+CLUSTER_ID = "d2lzaGxpc3Qtc29jaWFsMQ"
+HEAP = "-Xmx384m"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process: its command, what must be done before its first start, its health and its address."""
+
+    name: str
+    command: list[str]
+    address: str
+    healthy: Callable[[], bool]
+    prepare: Callable[[], None] = lambda: None
+    env: dict[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+
+def http_ok(url: str) -> Callable[[], bool]:
+    """Whether *url* answers 200 within a second."""
+
+    def check() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    return check
+
+
+def environment(state: State) -> dict[str, str]:
+    """The settings of every process of this stack, as environment variables (see ``config/settings.py``)."""
+    ports = state.ports()
+    local = "127.0.0.1"
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": f"{local}:{ports['kafka']}",
+        "KAFKA_REPLICATION_FACTOR": "1",
+        "KAFKA_MIN_INSYNC_REPLICAS": "1",
+        "POSTGRES_DSN": f"postgresql://wishlist@{local}:{ports['postgres']}/wishlist",
+        "REDIS_URL": f"redis://{local}:{ports['redis']}/0",
+        "R2_ENDPOINT_URL": f"http://{local}:{ports['aws']}",
+        "RENDERER_URL": f"http://{local}:{ports['renderer']}",
+        "RENDERER_PORT": str(ports["renderer"]),
+        "RENDERER_CHROMIUM_PATH": shutil.which("chromium") or "/usr/bin/chromium",
+        "RENDERER_THUMBNAIL_DIR": str(ROOT / "renderer_worker" / "assets" / "thumbnails"),
+        "API_PORT": str(ports["api"]),
+        "API_TRUSTED_PROXIES": "127.0.0.0/8",
+        "JWT_PUBLIC_KEY_FILE": str(state.folder / "jwt" / "public.pem"),
+        "JWT_PRIVATE_KEY_FILE": str(state.folder / "jwt" / "private.pem"),
+    }
+
+
+def make_development_keys(state: State) -> None:
+    """An RSA key pair for tokens, once."""
+    folder = state.folder / "jwt"
+    if (folder / "public.pem").exists():
+        return
+    folder.mkdir(exist_ok=True)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "private.pem").touch(mode=0o600)
+    (folder / "private.pem").write_bytes(private)
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (folder / "public.pem").write_bytes(public)
+
+
+def services(state: State) -> list[Part]:
+    """What the system stands on: Kafka, PostgreSQL, Redis, and one emulator for R2 and SQS."""
+    ports = state.ports()
+    moto = http_ok(f"http://127.0.0.1:{ports['aws']}/moto-api/")
+    return [
+        _kafka(state),
+        _postgres(state),
+        Part(
+            "redis",
+            ["redis-server", "--port", str(ports["redis"]), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+            f"redis://127.0.0.1:{ports['redis']}/0",
+            lambda: _redis_answers(ports["redis"]),
+        ),
+        Part(
+            "s3",
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(ports["aws"])],
+            f"http://127.0.0.1:{ports['aws']}",
+            moto,
+            aliases=("sqs",),
+        ),
+    ]
+
+
+def processes(state: State) -> list[Part]:
+    """What is ours: renderer, API, and one worker an agent."""
+    ports = state.ports()
+
+    def url(name: str) -> str:
+        return f"http://127.0.0.1:{ports[name]}"
+
+    renderer = Part(
+        "renderer",
+        ["nice", "-n", "10", sys.executable, "-m", "renderer_worker"],
+        url("renderer"),
+        http_ok(f"{url('renderer')}/healthz"),
+    )
+    api = Part("api", [sys.executable, "-m", "api"], url("api"), http_ok(f"{url('api')}/readyz"))
+    agents = [
+        Part(
+            name,
+            [sys.executable, "-m", "streams", name],
+            url(name),
+            http_ok(f"{url(name)}/healthz"),
+            env={"STREAM_METRICS_PORT": str(ports[name])},
+        )
+        for name in ("persist", "preview", "dead_letters")
+    ]
+    return [renderer, api, *agents]
+
+
+def _kafka(state: State) -> Part:
+    ports = state.ports()
+    folder = state.folder / "kafka"
+    java = ["java", HEAP, "-Xms128m", "-cp", f"{state.cache / 'kafka'}/*"]
+    properties = folder / "server.properties"
+
+    def prepare() -> None:
+        folder.mkdir(exist_ok=True)
+        controller, broker = f"127.0.0.1:{ports['kafka_controller']}", f"127.0.0.1:{ports['kafka']}"
+        lines = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.bootstrap.servers": controller,
+            "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
+            "advertised.listeners": f"PLAINTEXT://{broker}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": str(folder / "data"),
+            "auto.create.topics.enable": "false",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "8",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+        }
+        properties.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+        if not (folder / "data" / "meta.properties").exists():
+            subprocess.run(
+                [*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c", str(properties)],
+                check=True,
+                capture_output=True,
+            )
+
+    return Part(
+        "kafka",
+        [*java, "kafka.Kafka", str(properties)],
+        f"127.0.0.1:{ports['kafka']}",
+        lambda: _kafka_answers(ports["kafka"]),
+        prepare,
+    )
+
+
+def _postgres(state: State) -> Part:
+    port = state.ports()["postgres"]
+    binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    # PostgreSQL refuses to run as root, and Debian's postgres user may not enter root's folders.
+    as_root = os.geteuid() == 0
+    become = ["runuser", "-u", "postgres", "--"] if as_root else []
+    folder = state.folder / "postgres"
+    if as_root and subprocess.run([*become, "test", "-x", str(state.folder)], check=False).returncode:
+        folder = Path("/var/tmp") / f"wishlist-social-{sha256(str(folder).encode()).hexdigest()[:12]}"
+    data = folder / "data"
+
+    def prepare() -> None:
+        if not (data / "PG_VERSION").exists():
+            folder.mkdir(exist_ok=True)
+            if as_root:
+                shutil.chown(folder, "postgres", "postgres")
+            make = [str(binaries / "initdb"), "-D", str(data), "-U", "wishlist", "-A", "trust", "-E", "UTF8"]
+            subprocess.run([*become, *make, "--locale=C.UTF-8"], check=True, capture_output=True, cwd="/")
+        for leftover in data.glob("postmaster.pid"):
+            leftover.unlink()
+
+    def answers() -> bool:
+        ready = subprocess.run(
+            [
+                str(binaries / "psql"),
+                "-h",
+                "127.0.0.1",
+                "-p",
+                str(port),
+                "-U",
+                "wishlist",
+                "-qc",
+                "SELECT 1",
+                "postgres",
+            ],
+            check=False,
+            capture_output=True,
+        )
+        return ready.returncode == 0
+
+    options = ["-p", str(port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
+    return Part(
+        "postgres",
+        [*become, str(binaries / "postgres"), "-D", str(data), *options, "-c", "shared_buffers=256MB"],
+        f"postgresql://wishlist@127.0.0.1:{port}/wishlist",
+        answers,
+        prepare,
+    )
+
+
+def _kafka_answers(port: int) -> bool:
+    try:
+        AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0}).list_topics(timeout=1)
+    except KafkaException:
+        return False
+    return True
+
+
+def _redis_answers(port: int) -> bool:
+    try:
+        return bool(redis.Redis(port=port, socket_timeout=1).ping())
+    except redis.RedisError:
+        return False
