@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -67,15 +68,11 @@ class App:
                 headers=headers,
             )
         except RenderError as error:
-            RENDER_ERRORS.labels(error.code.lower()).inc()
             _log.warning("render failed", error=error.code, reason=str(error), request_id=request_id)
-            if error.retry_after is not None:
-                headers["Retry-After"] = str(error.retry_after)
-            return JSONResponse(
-                {"error": error.code, "message": str(error), "request_id": request_id},
-                status_code=error.status,
-                headers=headers,
-            )
+            return _failure(error, request_id, headers)
+        except Exception:
+            _log.exception("render failed by a bug", request_id=request_id)
+            return _failure(RenderError("unexpected; the log says more"), request_id, headers)
         elapsed = round((time.perf_counter() - started) * 1000)
         return JSONResponse(
             {
@@ -116,10 +113,10 @@ class App:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     def _timeout(self, request: Request) -> float:
-        """The caller's own deadline (``X-Timeout-Ms``) where it is the shorter one."""
+        """Seconds that the caller waits (``X-Timeout-Ms``), at most the service's own limit."""
         stated = request.headers.get("X-Timeout-Ms", "")
         longest = self._settings.timeout_seconds
-        return min(longest, int(stated) / 1000) if stated.isascii() and stated.isdigit() and int(stated) else longest
+        return min(longest, int(stated) / 1000) if re.fullmatch("[1-9][0-9]{0,8}", stated) else longest
 
     async def _bucket_answers(self) -> bool:
         # Asked every few seconds at most: probes come often and each would wait for the bucket.
@@ -127,6 +124,14 @@ class App:
             self._r2_ok = await self._store.healthy()
             self._r2_checked = time.monotonic()
         return self._r2_ok
+
+
+def _failure(error: RenderError, request_id: str | None, headers: dict[str, str]) -> Response:
+    RENDER_ERRORS.labels(error.code.lower()).inc()
+    if error.retry_after is not None:
+        headers = {**headers, "Retry-After": str(error.retry_after)}
+    body = {"error": error.code, "message": str(error), "request_id": request_id}
+    return JSONResponse(body, status_code=error.status, headers=headers)
 
 
 async def _body(request: Request) -> bytes:

@@ -180,7 +180,8 @@ class Lab:
         """What the share store holds, added up."""
         row = await self.pool.fetchrow(
             """SELECT count(*) AS shares, coalesce(sum(view_count), 0) AS views,
-                      coalesce(sum(raw_view_count), 0) AS raw, count(*) FILTER (WHERE is_revoked) AS revoked, coalesce(sum(unique_viewers), 0) AS visitors
+                      coalesce(sum(raw_view_count), 0) AS raw, coalesce(sum(unique_viewers), 0) AS visitors,
+                      count(*) FILTER (WHERE is_revoked) AS revoked
                FROM wishlist_shares"""
         )
         ledger = await self.pool.fetchval("SELECT count(*) FROM ledger")

@@ -1,0 +1,128 @@
+"""The API process, put together. This is the only place that knows how its parts are made."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from fastapi import FastAPI
+
+from api import create, errors, health, items, lookup, me, page, preview, shares
+from api.auth import Authenticator, key_source
+from api.breaker import BreakerView
+from api.cache import ShareCache
+from api.idempotency import Plans
+from api.limits import Limit, Limiter
+from api.middleware import Surroundings
+from api.pictures import Pictures
+from api.publisher import Publisher
+from api.reads import ShareReader
+from api.redis_gate import RedisGate
+from api.services import Services
+from api.visitors import AddressBook
+from clients.cache import open_redis
+from clients.objects import ObjectStore
+from clients.outbox import OutboxRelay
+from clients.postgres import open_pool
+from clients.producer import EventProducer
+from config.settings import (
+    ApiSettings,
+    AuthSettings,
+    KafkaSettings,
+    ObjectStoreSettings,
+    PostgresSettings,
+    RedisSettings,
+    load,
+)
+from schemas.codec import Codec, load_schemas
+
+_DRAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that the API reads from its environment."""
+
+    api: ApiSettings = field(default_factory=lambda: load(ApiSettings))
+    auth: AuthSettings = field(default_factory=lambda: load(AuthSettings))
+    kafka: KafkaSettings = field(default_factory=lambda: load(KafkaSettings))
+    postgres: PostgresSettings = field(default_factory=lambda: load(PostgresSettings))
+    redis: RedisSettings = field(default_factory=lambda: load(RedisSettings))
+    objects: ObjectStoreSettings = field(default_factory=lambda: load(ObjectStoreSettings))
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """The application; it connects when its lifespan starts, and serves whatever is reachable by then."""
+    authenticator = Authenticator(settings.auth, key_source(settings.auth))
+    addresses = AddressBook(settings.api.trusted_proxies)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _running(settings, authenticator, addresses) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Wishlist sharing",
+        version="2",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(Surroundings)
+    errors.install(app)
+    for module in (create, lookup, items, shares, me, page, preview, health):
+        app.include_router(module.router)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _running(settings: Settings, authenticator: Authenticator, addresses: AddressBook) -> AsyncIterator[Services]:
+    codec = Codec(load_schemas())
+    pool = await open_pool(settings.postgres)
+    gate = RedisGate(open_redis(settings.redis))
+    producer = EventProducer(settings.kafka, codec)
+    await producer.start()
+    cache = ShareCache(gate, settings.redis.share_ttl_seconds)
+    breaker = BreakerView(gate)
+    publisher = Publisher(producer=producer, pool=pool, codec=codec)
+    services = Services(
+        settings=settings.api,
+        pool=pool,
+        gate=gate,
+        cache=cache,
+        reader=ShareReader(pool=pool, cache=cache, codec=codec),
+        publisher=publisher,
+        limiter=Limiter(gate, fallback_per_minute=settings.api.fallback_limit_per_minute),
+        share_limit=_share_limit(settings.api.share_limit_per_hour),
+        lookup_limit=_lookup_limit("share_lookup", settings.api.lookup_limit_per_minute),
+        preview_limit=_lookup_limit("preview", settings.api.lookup_limit_per_minute),
+        authenticator=authenticator,
+        addresses=addresses,
+        plans=Plans(gate),
+        pictures=Pictures(store=ObjectStore(settings.objects), pool=pool, breaker=breaker),
+        breaker=breaker,
+    )
+    relay = asyncio.create_task(OutboxRelay(pool, producer).run(), name="outbox-relay")
+    try:
+        yield services
+    finally:
+        await publisher.drain(_DRAIN_SECONDS)
+        relay.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await relay
+        await producer.close()
+        await gate.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(pool.close(), _DRAIN_SECONDS)
+
+
+def _share_limit(hits: int) -> Limit:
+    return Limit("share_create", hits, 3_600, f"Share rate limit exceeded. Maximum {hits} shares per hour.")
+
+
+def _lookup_limit(name: str, hits: int) -> Limit:
+    return Limit(name, hits, 60, f"Look-up rate limit exceeded. Maximum {hits} requests per minute.")

@@ -1,0 +1,115 @@
+"""Who asks: RS256 JSON Web Tokens (RFC 7519) with issuer, audience and expiry required."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import jwt
+from fastapi import Depends, Request
+
+from api.errors import Unavailable, unauthorized
+from config.settings import AuthSettings
+
+# The one algorithm: with the choice left to the token, "none" and HS256 under the public key would pass.
+ALGORITHMS = ["RS256"]
+_MAX_TOKEN = 8_192
+_MAX_SUBJECT = 128
+
+
+class KeySource(Protocol):
+    """Finds the public key for a token."""
+
+    async def key_for(self, token: str) -> Any:
+        """The key, or a PyJWT error."""
+        ...
+
+
+class KeyFile:
+    """One RSA public key in a PEM file, read at start."""
+
+    def __init__(self, path: str) -> None:
+        self._key = Path(path).read_text()
+
+    async def key_for(self, _: str) -> Any:
+        """See :class:`KeySource`."""
+        return self._key
+
+
+class KeySet:
+    """A JWKS endpoint; keys are kept for five minutes, and an unknown key id asks again."""
+
+    def __init__(self, url: str) -> None:
+        self._client = jwt.PyJWKClient(url, cache_keys=True, lifespan=300, timeout=5)
+
+    async def key_for(self, token: str) -> Any:
+        """See :class:`KeySource`."""
+        return (await asyncio.to_thread(self._client.get_signing_key_from_jwt, token)).key
+
+
+def key_source(settings: AuthSettings) -> KeySource:
+    """The key set where one is configured, else the key file; raises :class:`ValueError` where neither is."""
+    if settings.jwks_url:
+        return KeySet(settings.jwks_url)
+    if settings.public_key_file:
+        return KeyFile(settings.public_key_file)
+    raise ValueError("set JWT_PUBLIC_KEY_FILE to a PEM file, or JWT_JWKS_URL")
+
+
+class Authenticator:
+    """Turns an Authorization header into a user's public id."""
+
+    def __init__(self, settings: AuthSettings, keys: KeySource) -> None:
+        self._settings = settings
+        self._keys = keys
+
+    async def user_of(self, request: Request) -> str | None:
+        """The user's public id, or None where nobody claims to be anyone; raises 401 for a bad claim."""
+        header = request.headers.get("authorization")
+        if header is None:
+            return None
+        scheme, _, token = header.partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token or len(token) > _MAX_TOKEN:
+            raise unauthorized("Send the header Authorization: Bearer <token>")
+        return await self._subject(token)
+
+    async def _subject(self, token: str) -> str:
+        try:
+            claims = jwt.decode(
+                token,
+                await self._keys.key_for(token),
+                algorithms=ALGORITHMS,
+                issuer=self._settings.issuer,
+                audience=self._settings.audience,
+                options={"require": ["exp", "iss", "aud", "sub"]},
+            )
+            subject = claims["sub"]
+        except jwt.ExpiredSignatureError:
+            raise unauthorized("The authentication token has expired") from None
+        except jwt.PyJWKClientConnectionError:
+            raise Unavailable("Authentication keys cannot be reached. Try again shortly.") from None
+        except Exception:  # whatever a hostile token leads the parser to, it proves nobody's identity
+            raise unauthorized("The authentication token is not valid") from None
+        if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT or "\0" in subject:
+            raise unauthorized("The authentication token is not valid")
+        return subject
+
+
+async def signed_in(request: Request) -> str:
+    """Dependency of routes that need a user: their public id, or 401."""
+    user = await maybe_signed_in(request)
+    if user is None:
+        raise unauthorized("Missing or invalid authentication token")
+    return user
+
+
+async def maybe_signed_in(request: Request) -> str | None:
+    """Dependency of public routes that know their readers where they can."""
+    authenticator: Authenticator = request.app.state.services.authenticator
+    return await authenticator.user_of(request)
+
+
+User = Annotated[str, Depends(signed_in)]
+MaybeUser = Annotated[str | None, Depends(maybe_signed_in)]

@@ -1,0 +1,127 @@
+"""Shares in Redis: links that work before PostgreSQL has them, and while PostgreSQL is away.
+
+``share:{token}`` holds a share or, once it is revoked, a tombstone that nothing replaces. ``view:{token}`` holds the
+list as it was last shown, for when PostgreSQL is away. ``recent:{wishlist}`` names shares that may not be rows yet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from typing import cast
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from api.redis_gate import RedisGate
+from api.shares_model import Share, SharedList
+
+TOMBSTONE = b"revoked"
+# Longer than the topic keeps the revocation that PostgreSQL may still have to hear of.
+_TOMBSTONE_SECONDS = 35 * 86_400
+# How often one process writes the same list again: it is only read while PostgreSQL is away.
+_VIEW_REFRESH_SECONDS = 60.0
+_REMEMBERED_VIEWS = 10_000
+
+# Replaces a cached share, but never a tombstone.
+_REPLACE = """
+if redis.call('GET', KEYS[1]) == 'revoked' then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return 1
+"""
+
+
+class Revoked(Exception):
+    """The cache holds this token's tombstone."""
+
+
+class ShareCache:
+    """Reads and writes those keys; every method may raise :class:`api.redis_gate.RedisAway`."""
+
+    def __init__(self, gate: RedisGate, ttl_seconds: int) -> None:
+        self._gate = gate
+        self._ttl = ttl_seconds
+        self._written: dict[str, float] = {}
+
+    async def get(self, token: str) -> Share | None:
+        """The share, None where the cache does not know; raises :class:`Revoked`."""
+        raw = await self._gate.call(lambda redis: redis.get(f"share:{token}"))
+        if raw == TOMBSTONE:
+            raise Revoked
+        return Share.from_json(cast(bytes, raw)) if raw else None
+
+    async def fill(self, share: Share) -> None:
+        """Keep what was read elsewhere; what is there already, tombstone or newer settings, stays."""
+        ttl = self._ttl_of(share)
+        await self._gate.call(lambda redis: redis.set(f"share:{share.token}", share.to_json(), ex=ttl, nx=True))
+
+    async def put_new(self, share: Share, shown: SharedList) -> None:
+        """Keep a share that was just made, and the list it shows, in one round trip."""
+
+        async def run(redis: Redis) -> None:
+            async with redis.pipeline(transaction=False) as pipe:
+                pipe.set(f"share:{share.token}", share.to_json(), ex=self._ttl_of(share), nx=True)
+                pipe.set(f"view:{share.token}", shown.to_json(), ex=self._ttl)
+                pipe.zadd(f"recent:{share.wishlist_id}", {share.token: share.created_at.timestamp()})
+                pipe.expire(f"recent:{share.wishlist_id}", self._ttl)
+                await pipe.execute()
+
+        await self._gate.call(run)
+
+    async def replace(self, share: Share) -> None:
+        """Keep a share whose settings have changed."""
+        ttl = self._ttl_of(share)
+
+        async def run(redis: Redis) -> None:
+            await cast(Awaitable[int], redis.eval(_REPLACE, 1, f"share:{share.token}", share.to_json(), ttl))
+
+        await self._gate.call(run)
+
+    async def bury(self, token: str) -> None:
+        """Set the tombstone, and forget the list."""
+
+        async def run(redis: Redis) -> None:
+            async with redis.pipeline(transaction=True) as pipe:
+                pipe.set(f"share:{token}", TOMBSTONE, ex=_TOMBSTONE_SECONDS)
+                pipe.delete(f"view:{token}")
+                await pipe.execute()
+
+        await self._gate.call(run, insist=True)
+
+    async def forget_view(self, token: str) -> None:
+        """Forget the list as it was shown: it has changed in a way that its owner asked for."""
+        self._written.pop(token, None)
+        await self._gate.call(lambda redis: redis.delete(f"view:{token}"), insist=True)
+
+    async def view(self, token: str) -> SharedList | None:
+        """The list as it was last shown."""
+        raw = await self._gate.call(lambda redis: redis.get(f"view:{token}"))
+        return SharedList.from_json(cast(bytes, raw)) if raw else None
+
+    async def keep_view(self, token: str, shown: SharedList) -> None:
+        """Keep the list as it is shown, now and then."""
+        now = time.monotonic()
+        if now - self._written.get(token, -_VIEW_REFRESH_SECONDS) < _VIEW_REFRESH_SECONDS:
+            return
+        if len(self._written) >= _REMEMBERED_VIEWS:
+            self._written.clear()
+        self._written[token] = now
+        await self._gate.call(lambda redis: redis.set(f"view:{token}", shown.to_json(), ex=self._ttl))
+
+    async def recent(self, wishlist_id: UUID) -> list[Share]:
+        """Shares of a list that were made lately, newest first; revoked ones are left out."""
+
+        async def run(redis: Redis) -> list[bytes | None]:
+            tokens = cast("list[bytes]", await redis.zrevrange(f"recent:{wishlist_id}", 0, 199))
+            keys = [f"share:{token.decode()}" for token in tokens]
+            return cast("list[bytes | None]", await redis.mget(keys)) if keys else []
+
+        found = await self._gate.call(run)
+        return [Share.from_json(raw) for raw in found if raw and raw != TOMBSTONE]
+
+    def _ttl_of(self, share: Share) -> int:
+        if share.expires_at is None:
+            return self._ttl
+        left = (share.expires_at - datetime.now(UTC)).total_seconds()
+        return max(1, min(self._ttl, int(left)))

@@ -1,0 +1,151 @@
+"""What can go wrong with a request, and the one place where it becomes an answer.
+
+Every error body is the spec's ``{"error", "message", "request_id"}``, except the 404 of a share: unknown, revoked and
+expired tokens get the same bytes by :func:`share_not_found`, so nobody learns that a token ever existed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import asyncpg
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Scope
+
+from api.templates import render
+from clients.logs import get_logger
+
+JSON = "application/json; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+PAGE_PREFIX = "/wishlists/shared/"
+_LOOKUP_PREFIX = "/api/v2/wishlists/shared/"
+
+_GONE = "This shared wishlist is no longer available"
+_GONE_JSON = orjson.dumps({"error": "SHARE_NOT_FOUND", "message": _GONE})
+_GONE_HTML = render("notice.html", title=_GONE, text="Ask the person who sent you the link for a new one.")
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+class ApiError(Exception):
+    """An answer other than the one that was asked for."""
+
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(f"{status} {error}: {message}")
+        self.status = status
+        self.error = error
+        self.message = message
+        self.headers = dict(headers or {})
+        self.extra = dict(extra or {})
+
+
+class ShareNotFound(Exception):
+    """No share can be seen under this token: there never was one, or it is revoked, or it has expired."""
+
+
+class Unavailable(ApiError):
+    """Something this request cannot do without is away; the same request may work later."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(503, "SERVICE_UNAVAILABLE", message, headers={"Retry-After": "5"})
+
+
+def unauthorized(message: str) -> ApiError:
+    """401: who asks is not known."""
+    return ApiError(401, "UNAUTHORIZED", message, headers={"WWW-Authenticate": 'Bearer realm="vantage"'})
+
+
+def invalid(field: str, problem: str, remedy: str) -> ApiError:
+    """422 for one field."""
+    return invalid_fields([{"field": field, "problem": problem, "remedy": remedy}])
+
+
+def invalid_fields(details: list[dict[str, str]]) -> ApiError:
+    """422 that names each bad field, what is wrong with it and what to send instead."""
+    message = "; ".join(f"{item['field']}: {item['problem']}. {item['remedy']}" for item in details[:5])
+    return ApiError(422, "VALIDATION_ERROR", message, extra={"details": details[:50]})
+
+
+def share_not_found(scope: Scope) -> Response:
+    """The only 404 of a share: byte-identical whatever the reason, one form for the page and one for the rest."""
+    if scope["path"].startswith(PAGE_PREFIX):
+        return Response(_GONE_HTML, 404, media_type=HTML, headers=_NO_STORE)
+    return Response(_GONE_JSON, 404, media_type=JSON, headers=_NO_STORE)
+
+
+def error_response(scope: Scope, problem: ApiError) -> Response:
+    """*problem* as an answer: a page for people who read a page, the spec's error body for everyone else."""
+    if scope["path"].startswith(PAGE_PREFIX):
+        page = render("notice.html", title=problem.message, text="Please try again in a little while.")
+        return Response(page, problem.status, headers={**_NO_STORE, **problem.headers}, media_type=HTML)
+    request_id = scope.get("state", {}).get("request_id", "")
+    body = {"error": problem.error, "message": problem.message, **problem.extra, "request_id": request_id}
+    return Response(orjson.dumps(body), problem.status, headers=problem.headers, media_type=JSON)
+
+
+def install(app: FastAPI) -> None:
+    """Teach *app* to answer every exception that leaves a route."""
+
+    async def api_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        return error_response(request.scope, error)
+
+    async def not_found(request: Request, _: Exception) -> Response:
+        return share_not_found(request.scope)
+
+    async def bad_parameter(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        details = [
+            {
+                "field": str(item["loc"][-1]),
+                "problem": str(item["msg"]),
+                "remedy": "Send a value of the documented type or leave it out.",
+            }
+            for item in error.errors()
+        ]
+        return error_response(request.scope, invalid_fields(details))
+
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 404 and request.scope["path"].startswith((PAGE_PREFIX, _LOOKUP_PREFIX)):
+            return share_not_found(request.scope)
+        phrase = HTTPStatus(error.status_code).phrase
+        name = phrase.upper().replace(" ", "_")
+        return error_response(request.scope, ApiError(error.status_code, name, f"{phrase}.", headers=error.headers))
+
+    async def database_away(request: Request, error: Exception) -> Response:
+        get_logger().warning("PostgreSQL did not answer", error=f"{type(error).__name__}: {error}")
+        return error_response(request.scope, Unavailable("The wishlist database is not available. Try again shortly."))
+
+    app.add_exception_handler(ApiError, api_error)
+    app.add_exception_handler(ShareNotFound, not_found)
+    app.add_exception_handler(RequestValidationError, bad_parameter)
+    app.add_exception_handler(HTTPException, http_error)
+    for kind in DATABASE_AWAY:
+        app.add_exception_handler(kind, database_away)
+
+
+# What asyncpg raises where the database, not the statement, is the trouble.
+DATABASE_AWAY: tuple[type[Exception], ...] = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)

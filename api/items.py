@@ -1,0 +1,105 @@
+"""``POST /api/v2/wishlists/my/items``: a reader copies an item of a shared list into their own."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+import asyncpg
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from api import events
+from api.auth import User
+from api.bodies import Body, documented, read_body
+from api.errors import JSON, ApiError, ShareNotFound, invalid, unauthorized
+from api.idempotency import Plan
+from api.reads import READ_SECONDS, Opened
+from api.services import Api, Services
+from api.shares_model import iso
+from api.visitors import visitor_of
+from schemas.ids import first_wishlist_id_for, item_id_for, public_item_id, public_wishlist_id
+
+router = APIRouter()
+
+_READER = """
+SELECT u.id AS reader_id, w.id AS list_id, w.public_id AS list_public_id, i.added_at,
+       EXISTS (SELECT FROM event_outbox o WHERE o.share_token = $2) AS has_unsent
+FROM users u
+LEFT JOIN LATERAL (SELECT id, public_id FROM wishlists WHERE owner_id = u.id ORDER BY created_at, id LIMIT 1) w ON TRUE
+LEFT JOIN LATERAL (
+    SELECT added_at FROM wishlist_items
+    WHERE wishlist_id = w.id AND product_id = $3 AND source_share_id = $4 AND removed_at IS NULL
+) i ON TRUE
+WHERE u.public_id = $1
+"""
+
+
+class AddRequest(Body):
+    """The body of an add request (spec, trace req_ws_004_add)."""
+
+    product_id: str = Field(min_length=1, max_length=64, description="The product to copy.")
+    source: Literal["shared_wishlist"] = Field(description="Where it comes from.")
+    source_token: str = Field(min_length=1, max_length=64, description="Token of the shared list.")
+
+
+@router.post("/api/v2/wishlists/my/items", status_code=201, openapi_extra=documented(AddRequest))
+async def add_to_my_list(request: Request, user: User, api: Api) -> Response:
+    """Copy an item. The same item of the same share into the same list is one item, however often it is asked."""
+    body = await read_body(request, AddRequest)
+    opened = await _open(api, request, body.source_token)
+    if user == opened.shown.owner_public_id:
+        raise invalid("source_token", "is a share of your own list", "Add items from lists of other people")
+    products = {item["product_id"] for item in orjson.loads(opened.shown.items)}
+    if body.product_id not in products:
+        raise ApiError(404, "ITEM_NOT_FOUND", "This product is not on the shared list")
+    share_id = opened.share.share_id
+    row = await api.pool.fetchrow(_READER, user, opened.share.token, body.product_id, share_id, timeout=READ_SECONDS)
+    if row is None:
+        raise unauthorized("The authentication token names nobody we know")
+    list_id: UUID = row["list_id"] or first_wishlist_id_for(row["reader_id"])
+    item_id = item_id_for(list_id, body.product_id, share_id)
+    added_at = row["added_at"]
+    if added_at is None:
+        plan = await _plan(api, item_id)
+        added_at = plan.at
+        event = events.item_added(
+            opened,
+            plan,
+            visitor_of(request, api.settings),
+            reader_id=row["reader_id"],
+            list_id=list_id,
+            item_id=item_id,
+            product_id=body.product_id,
+            # Every item until the list is a row says so: whichever is applied first can make the list.
+            created_wishlist=row["list_id"] is None,
+        )
+        await api.publisher.publish(event, behind_others=row["has_unsent"])
+    answer: dict[str, Any] = {
+        "wishlist_item_id": public_item_id(item_id),
+        "product_id": body.product_id,
+        "added_at": iso(added_at),
+        "wishlist_id": _list_public_id(row, list_id),
+    }
+    return Response(orjson.dumps(answer), 201, media_type=JSON)
+
+
+async def _open(api: Services, request: Request, token: str) -> Opened:
+    """Open the share; only guesses count against the look-up limit here."""
+    try:
+        return await api.reader.open(token)
+    except ShareNotFound:
+        await api.limiter.hit(api.lookup_limit, api.addresses.address_of(request))
+        raise
+
+
+async def _plan(api: Services, item_id: UUID) -> Plan:
+    """One event for one item: a second click before the first is applied says the same event again."""
+    return await api.plans.plan(f"item:{item_id}", "added", "")
+
+
+def _list_public_id(row: asyncpg.Record, list_id: UUID) -> str:
+    public_id: str | None = row["list_public_id"]
+    return public_id or public_wishlist_id(list_id)

@@ -1,0 +1,76 @@
+"""``/api/v2/me``: what a user has set about themselves. Settings are not events: this is their one writer."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from functools import cache
+
+import asyncpg
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from api.auth import User
+from api.bodies import SIGNED_IN, Body, documented, read_body
+from api.errors import JSON, invalid, unauthorized
+from api.services import Api
+
+router = APIRouter()
+
+# Language, script and region of BCP 47: all that dates and prices need.
+_LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?")
+_COLUMNS = "public_id, display_name, time_zone, locale"
+
+
+class Profile(Body):
+    """The body of a change; what is left out stays."""
+
+    time_zone: str = Field("", max_length=64, description="IANA time zone, for the daily digest at 09:00.")
+    locale: str = Field("", max_length=35, description="BCP 47 language tag.")
+
+
+@router.get("/api/v2/me", openapi_extra=SIGNED_IN)
+async def get_me(user: User, api: Api) -> Response:
+    """The signed-in user."""
+    return _answer(await api.pool.fetchrow(f"SELECT {_COLUMNS} FROM users WHERE public_id = $1", user))
+
+
+@router.patch("/api/v2/me", openapi_extra=documented(Profile))
+async def change_me(request: Request, user: User, api: Api) -> Response:
+    """Change time zone or locale."""
+    body = await read_body(request, Profile)
+    if not body.model_fields_set:
+        raise invalid("body", "changes nothing", "Send time_zone, locale or both")
+    if "time_zone" in body.model_fields_set and body.time_zone not in _time_zones():
+        raise invalid("time_zone", "is not an IANA time zone", "Send a name such as Europe/Berlin")
+    if "locale" in body.model_fields_set and not _LOCALE.fullmatch(body.locale):
+        raise invalid("locale", "is not a BCP 47 language tag", "Send a tag such as en or de-AT")
+    return _answer(
+        await api.pool.fetchrow(
+            f"""UPDATE users SET time_zone = coalesce(nullif($2, ''), time_zone),
+                                 locale = coalesce(nullif($3, ''), locale)
+                WHERE public_id = $1 RETURNING {_COLUMNS}""",
+            user,
+            body.time_zone,
+            body.locale,
+        )
+    )
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
+
+
+def _answer(row: asyncpg.Record | None) -> Response:
+    if row is None:
+        raise unauthorized("The authentication token names nobody we know")
+    body = {
+        "user_id": row["public_id"],
+        "display_name": row["display_name"],
+        "time_zone": row["time_zone"],
+        "locale": row["locale"],
+    }
+    return Response(orjson.dumps(body), media_type=JSON, headers={"Cache-Control": "private, no-store"})

@@ -1,0 +1,58 @@
+"""``GET /wishlists/shared/{token}``: the shared list as a page, the same for everyone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from api.errors import HTML
+from api.lookup import count_view
+from api.reads import Opened
+from api.services import Api, Services
+from api.templates import PAGE_HEADERS, render
+from api.visitors import is_bot, visitor_of
+from schemas.ids import uuid7
+
+router = APIRouter()
+
+PATH = "/wishlists/shared/{token}"
+_HEADERS = {"Cache-Control": "public, max-age=300", **PAGE_HEADERS}
+_SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CAD": "CA$", "AUD": "A$"}
+
+
+@router.get(PATH)
+@router.head(PATH, include_in_schema=False)
+async def show_page(token: str, request: Request, api: Api) -> Response:
+    """The page. A person's view is counted by its beacon; a program's fetch is recorded here, as a program's."""
+    await api.limiter.hit(api.lookup_limit, api.addresses.address_of(request))
+    opened = await api.reader.open(token)
+    if request.method == "HEAD" or is_bot(visitor_of(request, api.settings).user_agent):
+        count_view(api, request, opened, None, uuid7(), is_bot=True)
+    return Response(_page(api, opened), media_type=HTML, headers=_HEADERS)
+
+
+def _page(api: Services, opened: Opened) -> bytes:
+    share, shown = opened.share, opened.shown
+    items: list[dict[str, Any]] = orjson.loads(shown.items)
+    return render(
+        "shared_list.html",
+        token=share.token,
+        title=shown.title,
+        owner=shown.owner_display_name,
+        message=share.message,
+        items=[{**item, "price_text": money(item["price"], item["currency"])} for item in items],
+        item_count=shown.item_count,
+        total=money(orjson.loads(shown.total), shown.currency) if shown.currency else None,
+        page_url=api.share_url(share.token),
+        picture_url=api.picture_url(share.token, shown.picture_hash),
+        shop_url=api.settings.public_url,
+    )
+
+
+def money(amount: float, currency: str) -> str:
+    """An amount as people write it, two decimals: ``$1,577.47``; an unknown currency keeps its code."""
+    symbol = _SYMBOLS.get(currency)
+    return f"{symbol}{amount:,.2f}" if symbol else f"{amount:,.2f} {currency}"

@@ -1,0 +1,65 @@
+"""Preview pictures out of the private bucket."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+
+from api.breaker import BreakerView
+from api.errors import DATABASE_AWAY
+from clients.logs import get_logger
+from clients.objects import ObjectStore, ObjectStoreError
+
+GENERIC_KEY = "social/default/wishlist-share-preview.png"
+_BUILT_IN = Path(__file__).parent / "pages" / "wishlist-share-preview.png"
+# Crawlers come within a second of the share and keep what they get for days.
+_WAIT_SECONDS = 2.0
+_LOOK_EVERY_SECONDS = 0.1
+
+
+class Pictures:
+    """Finds a share's picture, and waits a moment for one that is being made."""
+
+    def __init__(self, *, store: ObjectStore, pool: asyncpg.Pool, breaker: BreakerView) -> None:
+        self._store = store
+        self._pool = pool
+        self._breaker = breaker
+        self._built_in = _BUILT_IN.read_bytes()
+        self._generic: bytes | None = None
+
+    async def of(self, token: str) -> bytes | None:
+        """The share's own picture, or None where there is none and none is coming soon."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + _WAIT_SECONDS
+        try:
+            while not await self._is_rendered(token):
+                if loop.time() >= give_up or await self._breaker.is_open():
+                    return None
+                await asyncio.sleep(_LOOK_EVERY_SECONDS)
+        except DATABASE_AWAY as error:
+            get_logger().warning("a picture is served without PostgreSQL", error=f"{type(error).__name__}: {error}")
+        return await self._get(f"social/{token}/preview.png")
+
+    async def generic(self) -> bytes:
+        """The picture of shares whose own cannot be made: the bucket's, else the one that came with this code."""
+        if self._generic is None:
+            self._generic = await self._get(GENERIC_KEY)
+        return self._generic or self._built_in
+
+    async def _is_rendered(self, token: str) -> bool:
+        return bool(
+            await self._pool.fetchval(
+                "SELECT rendered_at IS NOT NULL FROM previews WHERE share_token = $1",
+                token,
+                timeout=_WAIT_SECONDS,
+            )
+        )
+
+    async def _get(self, key: str) -> bytes | None:
+        try:
+            return await asyncio.wait_for(self._store.get(key), _WAIT_SECONDS)
+        except (ObjectStoreError, TimeoutError) as error:
+            get_logger().warning("a picture cannot be read", error=f"{type(error).__name__}: {error}")
+            return None

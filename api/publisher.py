@@ -1,0 +1,72 @@
+"""How the API tells the world: Kafka first, the outbox where Kafka does not take the event in time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+
+from api.errors import DATABASE_AWAY
+from clients import outbox
+from clients.logs import get_logger
+from clients.producer import BrokerUnavailable, EventProducer
+from schemas.codec import Codec
+from schemas.event import ShareEvent
+
+# View events that may wait at once while Kafka and PostgreSQL are both away; beyond it they are lost, and said so.
+_MOST_WAITING = 20_000
+_PAUSE_SECONDS = 1.0
+
+
+class Publisher:
+    """Sends each event once it can: the same event id by either way, so that no reader counts it twice."""
+
+    def __init__(self, *, producer: EventProducer, pool: asyncpg.Pool, codec: Codec) -> None:
+        self._producer = producer
+        self._pool = pool
+        self._codec = codec
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    async def publish(self, event: ShareEvent, *, behind_others: bool = False) -> None:
+        """Return once the event is durable. *behind_others*: its share has unsent events in the outbox.
+
+        Raises an error of :data:`api.errors.DATABASE_AWAY` where neither Kafka nor PostgreSQL takes it.
+        """
+        if not behind_others:
+            try:
+                await self._producer.send(event)
+                return
+            except BrokerUnavailable as error:
+                get_logger().info("Kafka did not take an event in time", error=str(error))
+        await self.keep(event)
+
+    async def keep(self, event: ShareEvent) -> None:
+        """Put the event into the outbox."""
+        await outbox.append(self._pool, self._codec, event)
+
+    def publish_later(self, event: ShareEvent, *, is_row: bool) -> None:
+        """Send a view without making its reader wait. *is_row*: PostgreSQL has the share already.
+
+        A share without a row may have its creation in the outbox: its views queue behind that.
+        """
+        if len(self._waiting) >= _MOST_WAITING:
+            get_logger().error("a view event is lost: too many wait for Kafka and PostgreSQL")
+            return
+        task = asyncio.create_task(self._persist(event, is_row))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for events under way."""
+        if self._waiting:
+            await asyncio.wait(self._waiting, timeout=seconds)
+
+    async def _persist(self, event: ShareEvent, is_row: bool) -> None:
+        while True:
+            try:
+                queue = not is_row and await outbox.has_unsent(self._pool, event.share_token)
+                await self.publish(event, behind_others=queue)
+                return
+            except DATABASE_AWAY as error:
+                get_logger().warning("a view event waits", error=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,67 @@
+"""What the routes work with: built once in :mod:`api.app`, handed to each request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import asyncpg
+from fastapi import Depends, Request
+
+from api.auth import Authenticator
+from api.breaker import BreakerView
+from api.cache import ShareCache
+from api.idempotency import Plans
+from api.limits import Limit, Limiter
+from api.pictures import Pictures
+from api.publisher import Publisher
+from api.reads import ShareReader
+from api.redis_gate import RedisGate
+from api.visitors import AddressBook
+from config.settings import ApiSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts of one API process."""
+
+    settings: ApiSettings
+    pool: asyncpg.Pool
+    gate: RedisGate
+    cache: ShareCache
+    reader: ShareReader
+    publisher: Publisher
+    limiter: Limiter
+    share_limit: Limit
+    lookup_limit: Limit
+    preview_limit: Limit
+    authenticator: Authenticator
+    addresses: AddressBook
+    plans: Plans
+    pictures: Pictures
+    breaker: BreakerView
+
+    def share_url(self, token: str) -> str:
+        """The link that people send each other."""
+        return f"{self.settings.public_url}/wishlists/shared/{token}"
+
+    def picture_url(self, token: str, version: str | None = None) -> str:
+        """The stable address of a share's preview picture; *version* is its content hash."""
+        if self.settings.static_previews:
+            return self.generic_picture_url
+        suffix = f"?v={version[:16]}" if version else ""
+        return f"{self.settings.cdn_url}/social/{token}/preview.png{suffix}"
+
+    @property
+    def generic_picture_url(self) -> str:
+        """The picture of shares whose own cannot be made (spec, "Fallback behavior")."""
+        return f"{self.settings.cdn_url}/social/default/wishlist-share-preview.png"
+
+
+async def services_of(request: Request) -> Services:
+    """Dependency: this process's parts."""
+    services: Services = request.app.state.services
+    return services
+
+
+Api = Annotated[Services, Depends(services_of)]
