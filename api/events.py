@@ -10,7 +10,7 @@ from api.reads import Opened
 from api.shares_model import Share
 from api.visitors import Visitor
 from schemas.event import EventType, ShareEvent
-from schemas.ids import uuid7
+from schemas.ids import uuid7, view_event_id
 
 
 def created(share: Share, plan: Plan, visitor: Visitor, *, product_ids: tuple[str, ...]) -> ShareEvent:
@@ -40,6 +40,7 @@ def created(share: Share, plan: Plan, visitor: Visitor, *, product_ids: tuple[st
 def viewed(opened: Opened, visitor: Visitor, *, page_view_id: UUID, is_bot: bool, visitor_hash: str) -> ShareEvent:
     """``share_viewed``."""
     share = opened.share
+    now = datetime.now(UTC)
     return ShareEvent(
         event_type=EventType.VIEWED,
         wishlist_id=share.wishlist_id,
@@ -47,8 +48,8 @@ def viewed(opened: Opened, visitor: Visitor, *, page_view_id: UUID, is_bot: bool
         share_token=share.token,
         share_channel=share.channel,
         item_count=opened.shown.item_count,
-        timestamp=datetime.now(UTC),
-        event_id=uuid7(),
+        timestamp=now,
+        event_id=view_event_id(share.token, page_view_id, int(now.timestamp() * 1000)),
         share_id=share.share_id,
         expires_at=share.expires_at,
         page_view_id=page_view_id,

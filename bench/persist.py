@@ -40,7 +40,7 @@ _SEEN = "SELECT coalesce(sum(raw_view_count), 0) FROM wishlist_shares"
 
 async def one_run(lab: Lab, command: list[str], wanted: int, python: str) -> float:
     """Events/s of one way: *wanted* human views written, from the first seen to the last."""
-    for table in ("ledger", "watermarks", "share_page_views", "share_visitors", "wishlist_shares"):
+    for table in ("ledger", "watermarks", "share_visitors", "wishlist_shares"):
         await lab.pool.execute(f"TRUNCATE {table} CASCADE")
     await lab.pool.execute("VACUUM ANALYZE")
     await lab.pool.execute("CHECKPOINT")

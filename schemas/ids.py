@@ -13,6 +13,7 @@ import uuid_utils
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 TOKEN_LENGTH = 22
+_DAY_MS = 86_400_000
 NAMESPACE = UUID("6f1c1f0e-6b1d-5d0a-9a55-0b8f6f5b2c47")
 
 
@@ -37,6 +38,16 @@ def new_share_token() -> str:
         number, digit = divmod(number, 62)
         digits.append(BASE62[digit])
     return "".join(digits)
+
+
+def view_event_id(token: str, page_view_id: UUID, now_ms: int) -> UUID:
+    """The event id of one page view: the look-up and the beacon of one page say the same event.
+
+    Its time is the page view's own where that is a version 7 UUID of the last or next day, else the day's start.
+    """
+    said_ms = page_view_id.int >> 80 if page_view_id.version == 7 else 0
+    at = said_ms if abs(now_ms - said_ms) < _DAY_MS else now_ms - now_ms % _DAY_MS
+    return uuid7_at(at, f"view:{token}:{page_view_id}".encode())
 
 
 def share_id_for(token: str) -> UUID:

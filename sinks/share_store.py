@@ -203,7 +203,6 @@ async def _count(connection: PoolConnectionProxy, events: Sequence[ShareEvent], 
     viewed = [event for event in events if event.event_type is EventType.VIEWED]
     human = [event for event in viewed if not event.is_bot]
     shares = {event.share_id for event in events}
-    known = await _first_page_views(connection, human)
     visitors = await _first_visits(connection, human)
     views: dict[UUID, int] = defaultdict(int)
     raw: dict[UUID, int] = defaultdict(int)
@@ -213,7 +212,7 @@ async def _count(connection: PoolConnectionProxy, events: Sequence[ShareEvent], 
     expired: dict[UUID, datetime] = {}
     for event in viewed:
         raw[event.share_id] += 1
-    for event in known:
+    for event in human:
         views[event.share_id] += 1
         last_view[event.share_id] = max(last_view.get(event.share_id, event.timestamp), event.timestamp)
     for event in events:
@@ -245,22 +244,6 @@ async def _count(connection: PoolConnectionProxy, events: Sequence[ShareEvent], 
         [expired.get(s) for s in shares],
         [newest[s] for s in shares],
     )
-
-
-async def _first_page_views(connection: PoolConnectionProxy, human: Sequence[ShareEvent]) -> list[ShareEvent]:
-    """The views to count: one for each page-view id, and every one that has none."""
-    named = {(e.share_id, e.page_view_id): e for e in reversed(human) if e.page_view_id is not None}
-    counted = [e for e in human if e.page_view_id is None]
-    if named:
-        rows = await connection.fetch(
-            """INSERT INTO share_page_views (share_id, page_view_id)
-               SELECT * FROM unnest($1::uuid[], $2::uuid[])
-               ON CONFLICT DO NOTHING RETURNING share_id, page_view_id""",
-            [share for share, _ in named],
-            [view for _, view in named],
-        )
-        counted += [named[row["share_id"], row["page_view_id"]] for row in rows]
-    return counted
 
 
 async def _first_visits(connection: PoolConnectionProxy, human: Sequence[ShareEvent]) -> dict[UUID, int]:

@@ -20,24 +20,18 @@ CREATE TABLE share_item_visibility (
     PRIMARY KEY (share_id, item_id)
 );
 
--- One row for each page view counted and for each visitor of a share and day: unique counts without addresses.
--- They go with their share by a trigger on its deletion; a foreign key would check the share again for every view.
+-- One row for each visitor of a share and day: unique counts without addresses.
+-- It goes with its share by a trigger on its deletion; a foreign key would check the share again for every view.
 CREATE TABLE share_visitors (
     share_id      UUID NOT NULL,
     day           DATE NOT NULL,
     visitor_hash  TEXT NOT NULL,
     PRIMARY KEY (share_id, day, visitor_hash)
 );
-CREATE TABLE share_page_views (
-    share_id      UUID NOT NULL,
-    page_view_id  UUID NOT NULL,
-    PRIMARY KEY (share_id, page_view_id)
-);
-CREATE FUNCTION forget_views_of_deleted_shares() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION forget_visitors_of_deleted_shares() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM share_visitors v USING deleted d WHERE v.share_id = d.id;
-    DELETE FROM share_page_views v USING deleted d WHERE v.share_id = d.id;
     RETURN NULL;
 END $$;
-CREATE TRIGGER forget_views AFTER DELETE ON wishlist_shares
-    REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION forget_views_of_deleted_shares();
+CREATE TRIGGER forget_visitors AFTER DELETE ON wishlist_shares
+    REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION forget_visitors_of_deleted_shares();

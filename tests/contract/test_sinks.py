@@ -26,7 +26,7 @@ FACTORIES: dict[str, Callable[[Database, str], Sink]] = {
     "dead_letters": DeadLetterStore,
 }
 TABLES = (
-    "watermarks", "ledger", "wishlist_shares", "share_item_visibility", "share_page_views", "share_visitors",
+    "watermarks", "ledger", "wishlist_shares", "share_item_visibility", "share_visitors",
     "wishlist_items", "wishlists", "previews", "dead_letters",
 )  # fmt: skip
 
