@@ -55,6 +55,11 @@ class StreamSettings(BaseSettings):
         1_048_576, ge=1_024, description="Largest encoded event that is decoded; longer ones are rejected."
     )
     metrics_port: int = Field(0, ge=0, le=65_535, description="Port of /metrics and /healthz; 0 picks a free one.")
+    instance_id: str | None = Field(
+        None,
+        description="Static membership: a worker that comes back under its old id gets its partitions at once, "
+        "without waiting for the session time-out. Unique in its group.",
+    )
     group_suffix: str = Field(
         "", description="Appended to every consumer group's name: a second set of groups on the same brokers."
     )

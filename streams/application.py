@@ -94,6 +94,7 @@ def build_app(name: str, group: str, topic: str, engine: Engine) -> AgentApp:
         broker_session_timeout=settings.session_timeout_seconds,
         broker_heartbeat_interval=settings.session_timeout_seconds / 4,
         broker_commit_interval=1.0,
+        consumer_group_instance_id=settings.instance_id,
         consumer_auto_offset_reset="earliest",
         web_enabled=False,
         worker_redirect_stdouts=False,

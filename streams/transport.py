@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -115,6 +115,16 @@ class BatchConsumer(driver.Consumer):
         assert isinstance(self._thread, BatchConsumerThread)
         await self._thread.seek_all(positions)
         return positions
+
+    async def perform_seek(self) -> None:
+        await super().perform_seek()
+        # Faust takes the positions sought for committed ones, but they are the sink's: Kafka has yet to be told.
+        for tp in self.assignment():
+            self._committed_offset[TP(tp.topic, tp.partition)] = None
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        # Also a partition in which nothing new has come since it was assigned.
+        return (TP(tp.topic, tp.partition) for tp in self.assignment())
 
     def _new_offset(self, tp: TP) -> int | None:
         self._acked[tp].clear()

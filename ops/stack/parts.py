@@ -132,7 +132,7 @@ def processes(state: State) -> list[Part]:
             [sys.executable, "-m", "streams", name],
             url(name),
             http_ok(f"{url(name)}/healthz"),
-            env={"STREAM_METRICS_PORT": str(ports[name])},
+            env={"STREAM_METRICS_PORT": str(ports[name]), "STREAM_INSTANCE_ID": f"{name}-1"},
         )
         for name in ("persist", "preview", "dead_letters")
     ]

@@ -27,7 +27,9 @@ def run(state: State, words: list[str]) -> int:
     elif words[:1] == ["full"]:
         os.environ.update(LONG)
         words = words[1:]
-    if not words and selected == ["tests"]:
+    if any(word.startswith("tests/") for word in words):
+        selected = []
+    elif not words and selected == ["tests"]:
         for check in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports"]):
             console.print(f"[dim]{' '.join(check)}[/]")
             if code := _inside(check):

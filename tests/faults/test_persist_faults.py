@@ -31,7 +31,7 @@ async def test_killed_at_random_moments(lab: Lab) -> None:
     lab.produce_events(events)
     dice = random.Random(7)
     for _ in range(KILLS):
-        worker = lab.start()
+        worker = lab.start(STREAM_INSTANCE_ID="worker-1")
         before = sum((await lab.watermarks(group(lab))).values())
 
         async def moving(before: int = before) -> bool:
@@ -42,7 +42,7 @@ async def test_killed_at_random_moments(lab: Lab) -> None:
         worker.kill()
         worker.wait()
         await kafka_never_ahead(lab)
-    lab.start()
+    lab.start(STREAM_INSTANCE_ID="worker-1")
     await lab.applied(group(lab))
     assert await lab.totals() == expected_totals(events)
     await asyncio.sleep(2.5)  # Faust commits every second
