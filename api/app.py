@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastapi import FastAPI
 
-from api import create, errors, health, items, lookup, me, page, preview, shares
+from api import create, errors, health, items, lookup, me, openapi, page, preview, shares
 from api.auth import Authenticator, key_source
 from api.breaker import BreakerView
 from api.cache import ShareCache
+from api.database import Database
 from api.idempotency import Plans
 from api.limits import Limit, Limiter
 from api.middleware import Surroundings
@@ -76,13 +78,21 @@ def make_app(settings: Settings) -> FastAPI:
     errors.install(app)
     for module in (create, lookup, items, shares, me, page, preview, health):
         app.include_router(module.router)
+    document = app.openapi
+    app.openapi = lambda: _with_sign_in(document())  # type: ignore[method-assign]  # FastAPI's documented way
     return app
+
+
+def _with_sign_in(document: dict[str, Any]) -> dict[str, Any]:
+    document.setdefault("components", {})["securitySchemes"] = openapi.BEARER
+    return document
 
 
 @contextlib.asynccontextmanager
 async def _running(settings: Settings, authenticator: Authenticator, addresses: AddressBook) -> AsyncIterator[Services]:
     codec = Codec(load_schemas())
     pool = await open_pool(settings.postgres)
+    db = Database(pool)
     gate = RedisGate(open_redis(settings.redis))
     producer = EventProducer(settings.kafka, codec)
     await producer.start()
@@ -91,10 +101,10 @@ async def _running(settings: Settings, authenticator: Authenticator, addresses: 
     publisher = Publisher(producer=producer, pool=pool, codec=codec)
     services = Services(
         settings=settings.api,
-        pool=pool,
+        db=db,
         gate=gate,
         cache=cache,
-        reader=ShareReader(pool=pool, cache=cache, codec=codec),
+        reader=ShareReader(db=db, cache=cache, codec=codec),
         publisher=publisher,
         limiter=Limiter(gate, fallback_per_minute=settings.api.fallback_limit_per_minute),
         share_limit=_share_limit(settings.api.share_limit_per_hour),
@@ -103,7 +113,7 @@ async def _running(settings: Settings, authenticator: Authenticator, addresses: 
         authenticator=authenticator,
         addresses=addresses,
         plans=Plans(gate),
-        pictures=Pictures(store=ObjectStore(settings.objects), pool=pool, breaker=breaker),
+        pictures=Pictures(store=ObjectStore(settings.objects), db=db, breaker=breaker),
         breaker=breaker,
     )
     relay = asyncio.create_task(OutboxRelay(pool, producer).run(), name="outbox-relay")

@@ -105,13 +105,3 @@ def _describe(item: Any, model: type[Body]) -> dict[str, str]:
             }
         case _:
             return {"field": field, "problem": "is not valid", "remedy": message}
-
-
-def documented(model: type[Body], *, signed_in: bool = True) -> dict[str, Any]:
-    """OpenAPI of a route that reads *model* by :func:`read_body`."""
-    schema = model.model_json_schema()
-    extra: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-    return {**extra, **SIGNED_IN} if signed_in else extra
-
-
-SIGNED_IN: dict[str, Any] = {"security": [{"bearer": []}]}

@@ -78,16 +78,22 @@ class ShareCache:
 
         await self._gate.call(run)
 
-    async def bury(self, token: str) -> None:
-        """Set the tombstone, and forget the list."""
+    async def bury(self, token: str, wishlist_id: UUID) -> None:
+        """Set the tombstone, and forget the list; whose the share was stays known to its owner."""
 
         async def run(redis: Redis) -> None:
             async with redis.pipeline(transaction=True) as pipe:
                 pipe.set(f"share:{token}", TOMBSTONE, ex=_TOMBSTONE_SECONDS)
+                pipe.set(f"buried:{token}", str(wishlist_id), ex=_TOMBSTONE_SECONDS)
                 pipe.delete(f"view:{token}")
                 await pipe.execute()
 
         await self._gate.call(run, insist=True)
+
+    async def buried_in(self, token: str) -> UUID | None:
+        """The list of a share that was revoked; None where no such share is known."""
+        raw = await self._gate.call(lambda redis: redis.get(f"buried:{token}"))
+        return UUID(cast(bytes, raw).decode()) if raw else None
 
     async def forget_view(self, token: str) -> None:
         """Forget the list as it was shown: it has changed in a way that its owner asked for."""

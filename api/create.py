@@ -14,13 +14,13 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from api import events
+from api import events, openapi
 from api.auth import User
-from api.bodies import Body, documented, read_body
+from api.bodies import Body, read_body
 from api.errors import JSON, ApiError, invalid
 from api.idempotency import Plan, fingerprint_of, key_of
 from api.ownership import check_id, checked
-from api.reads import READ_SECONDS, list_of_items
+from api.reads import list_of_items
 from api.redis_gate import RedisAway
 from api.services import Api, Services
 from api.shares_model import Share, SharedList, iso
@@ -62,7 +62,13 @@ class ShareRequest(Body):
     message: str | None = Field(None, max_length=500, description="A personal message, shown with the list.")
 
 
-@router.post("/api/v2/wishlists/{wishlist}/share", status_code=201, openapi_extra=documented(ShareRequest))
+@router.post(
+    "/api/v2/wishlists/{wishlist}/share",
+    status_code=201,
+    response_model=openapi.ShareCreated,
+    responses=openapi.errors(401, 403, 413, 415, 429),
+    openapi_extra=openapi.reads(ShareRequest),
+)
 async def create_share(wishlist: str, request: Request, user: User, api: Api) -> Response:
     """Share a wishlist."""
     if not is_enabled(user, api.settings.sharing_percentage):
@@ -71,7 +77,7 @@ async def create_share(wishlist: str, request: Request, user: User, api: Api) ->
     key = key_of(request)
     check_id(wishlist)
     row = checked(
-        await api.pool.fetchrow(_LIST, wishlist, timeout=READ_SECONDS),
+        await api.db.row(_LIST, wishlist),
         wishlist,
         user,
         "You can only share wishlists you own",
@@ -162,7 +168,7 @@ async def _make_visible(api: Services, event: ShareEvent, share: Share, shown: S
         get_logger().warning("a share is made without Redis", error=str(error))
     give_up = asyncio.get_running_loop().time() + _WAIT_FOR_ROW_SECONDS
     while asyncio.get_running_loop().time() < give_up:
-        if await api.pool.fetchval("SELECT EXISTS (SELECT FROM wishlist_shares WHERE id = $1)", share.share_id):
+        if await api.db.value("SELECT EXISTS (SELECT FROM wishlist_shares WHERE id = $1)", share.share_id):
             return
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
     await api.publisher.keep(event)

@@ -9,8 +9,9 @@ import orjson
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.asyncio import Redis
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
+from api import openapi
 from api.errors import DATABASE_AWAY, JSON
 from api.redis_gate import RedisAway
 from api.services import Api, Services
@@ -23,13 +24,13 @@ _MEMORY_EVERY_SECONDS = 15.0
 _memory_due = 0.0
 
 
-@router.get("/healthz")
+@router.get("/healthz", response_model=openapi.Health, responses=openapi.errors())
 async def alive() -> Response:
     """200 while the process serves requests."""
     return Response(orjson.dumps({"status": "ok"}), media_type=JSON)
 
 
-@router.get("/readyz")
+@router.get("/readyz", response_model=openapi.Health, responses={503: {"model": openapi.Health}})
 async def ready(api: Api) -> Response:
     """200 while shares can be made and read in full; 503 without PostgreSQL. Redis is help, not need."""
     postgres, redis = await asyncio.gather(_postgres_answers(api), _redis_answers(api))
@@ -41,7 +42,7 @@ async def ready(api: Api) -> Response:
     return Response(orjson.dumps(body), 200 if postgres else 503, media_type=JSON)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse, responses=openapi.errors())
 async def figures(api: Api) -> Response:
     """Prometheus text format."""
     await _measure_memory(api)
@@ -51,7 +52,7 @@ async def figures(api: Api) -> Response:
 async def _postgres_answers(api: Services) -> bool:
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
-            return bool(await api.pool.fetchval("SELECT TRUE"))
+            return bool(await api.db.value("SELECT TRUE"))
     except DATABASE_AWAY:
         return False
 

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from api import events
+from api import events, openapi
 from api.auth import User
-from api.bodies import Body, documented, read_body
+from api.bodies import Body, read_body
 from api.errors import JSON, ApiError, ShareNotFound, invalid, unauthorized
 from api.idempotency import Plan
-from api.reads import READ_SECONDS, Opened
+from api.reads import Opened
 from api.services import Api, Services
 from api.shares_model import iso
 from api.visitors import visitor_of
@@ -45,7 +45,13 @@ class AddRequest(Body):
     source_token: str = Field(min_length=1, max_length=64, description="Token of the shared list.")
 
 
-@router.post("/api/v2/wishlists/my/items", status_code=201, openapi_extra=documented(AddRequest))
+@router.post(
+    "/api/v2/wishlists/my/items",
+    status_code=201,
+    response_model=openapi.ItemAdded,
+    responses=openapi.errors(401, 413, 415, 429),
+    openapi_extra=openapi.reads(AddRequest),
+)
 async def add_to_my_list(request: Request, user: User, api: Api) -> Response:
     """Copy an item. The same item of the same share into the same list is one item, however often it is asked."""
     body = await read_body(request, AddRequest)
@@ -56,7 +62,7 @@ async def add_to_my_list(request: Request, user: User, api: Api) -> Response:
     if body.product_id not in products:
         raise ApiError(404, "ITEM_NOT_FOUND", "This product is not on the shared list")
     share_id = opened.share.share_id
-    row = await api.pool.fetchrow(_READER, user, opened.share.token, body.product_id, share_id, timeout=READ_SECONDS)
+    row = await api.db.row(_READER, user, opened.share.token, body.product_id, share_id)
     if row is None:
         raise unauthorized("The authentication token names nobody we know")
     list_id: UUID = row["list_id"] or first_wishlist_id_for(row["reader_id"])

@@ -11,9 +11,9 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from api import events
+from api import events, openapi
 from api.auth import MaybeUser
-from api.bodies import Body, documented, read_body
+from api.bodies import Body, read_body
 from api.errors import JSON, invalid
 from api.reads import Opened
 from api.services import Api, Services
@@ -33,7 +33,7 @@ class PageView(Body):
     visitor_id: str | None = Field(None, max_length=64, description="Random name of the browser, for a day.")
 
 
-@router.get(PATH)
+@router.get(PATH, response_model=openapi.LookUp, responses=openapi.errors(401, 429))
 @router.head(PATH, include_in_schema=False)
 async def look_up(
     token: str, request: Request, user: MaybeUser, api: Api, page_view_id: UUID | None = None
@@ -52,7 +52,12 @@ async def look_up(
     return Response(orjson.dumps(body), media_type=JSON, headers={"Cache-Control": "private, no-store"})
 
 
-@router.post(f"{PATH}/views", status_code=204, openapi_extra=documented(PageView, signed_in=False))
+@router.post(
+    f"{PATH}/views",
+    status_code=204,
+    responses=openapi.errors(401, 413, 429),
+    openapi_extra=openapi.reads(PageView, signed_in=False),
+)
 async def page_viewed(token: str, request: Request, user: MaybeUser, api: Api) -> Response:
     """The page's beacon: a person has the list in front of them."""
     await api.limiter.hit(api.lookup_limit, api.addresses.address_of(request))

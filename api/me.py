@@ -12,8 +12,9 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
+from api import openapi
 from api.auth import User
-from api.bodies import SIGNED_IN, Body, documented, read_body
+from api.bodies import Body, read_body
 from api.errors import JSON, invalid, unauthorized
 from api.services import Api
 
@@ -31,13 +32,18 @@ class Profile(Body):
     locale: str = Field("", max_length=35, description="BCP 47 language tag.")
 
 
-@router.get("/api/v2/me", openapi_extra=SIGNED_IN)
+@router.get("/api/v2/me", response_model=openapi.Me, responses=openapi.errors(401), openapi_extra=openapi.SIGNED_IN)
 async def get_me(user: User, api: Api) -> Response:
     """The signed-in user."""
-    return _answer(await api.pool.fetchrow(f"SELECT {_COLUMNS} FROM users WHERE public_id = $1", user))
+    return _answer(await api.db.row(f"SELECT {_COLUMNS} FROM users WHERE public_id = $1", user))
 
 
-@router.patch("/api/v2/me", openapi_extra=documented(Profile))
+@router.patch(
+    "/api/v2/me",
+    response_model=openapi.Me,
+    responses=openapi.errors(401, 413, 415),
+    openapi_extra=openapi.reads(Profile),
+)
 async def change_me(request: Request, user: User, api: Api) -> Response:
     """Change time zone or locale."""
     body = await read_body(request, Profile)
@@ -48,7 +54,7 @@ async def change_me(request: Request, user: User, api: Api) -> Response:
     if "locale" in body.model_fields_set and not _LOCALE.fullmatch(body.locale):
         raise invalid("locale", "is not a BCP 47 language tag", "Send a tag such as en or de-AT")
     return _answer(
-        await api.pool.fetchrow(
+        await api.db.row(
             f"""UPDATE users SET time_zone = coalesce(nullif($2, ''), time_zone),
                                  locale = coalesce(nullif($3, ''), locale)
                 WHERE public_id = $1 RETURNING {_COLUMNS}""",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from uuid import UUID
 
 import asyncpg
 
+from api.database import Database
 from api.errors import ApiError
-from api.reads import READ_SECONDS, ShareReader
+from api.reads import ShareReader
 from api.shares_model import Share
 from schemas.event import Channel
 
@@ -24,6 +26,14 @@ JOIN users u ON u.id = w.owner_id
 LEFT JOIN wishlist_shares s ON s.wishlist_id = w.id AND s.share_token = $2
 WHERE w.public_id = $1
 """
+
+
+class ShareClosed(ApiError):
+    """Revoked and expired are final: nothing can be changed any more."""
+
+    def __init__(self, wishlist_id: UUID) -> None:
+        self.wishlist_id = wishlist_id
+        super().__init__(409, "SHARE_CLOSED", "This share is revoked or has expired. Create a new one.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +53,6 @@ def wishlist_not_found(wishlist: str) -> ApiError:
     return ApiError(404, "WISHLIST_NOT_FOUND", f"Wishlist {shown} does not exist or you do not have access")
 
 
-def share_unknown() -> ApiError:
-    """404 of a share to the owner of its list."""
-    return ApiError(404, "SHARE_NOT_FOUND", "This wishlist has no such share")
-
-
 def checked(row: asyncpg.Record | None, wishlist: str, user: str, forbidden: str) -> asyncpg.Record:
     """*row* (with ``owner``) where it is there and the user's; raises 404 or 403."""
     if row is None:
@@ -63,11 +68,11 @@ def check_id(wishlist: str) -> None:
         raise wishlist_not_found(wishlist)
 
 
-async def owned_share(pool: asyncpg.Pool, reader: ShareReader, *, wishlist: str, token: str, user: str) -> OwnedShare:
-    """The share *token* of *wishlist*, applied or not yet; raises 404 or 403."""
+async def owned_share(db: Database, reader: ShareReader, *, wishlist: str, token: str, user: str) -> OwnedShare:
+    """The share *token* of *wishlist*, applied or not yet; raises 404, 403 or :class:`ShareClosed`."""
     check_id(wishlist)
     row = checked(
-        await pool.fetchrow(_OWNED_SHARE, wishlist, token[:64], timeout=READ_SECONDS),
+        await db.row(_OWNED_SHARE, wishlist, token[:64]),
         wishlist,
         user,
         "You can only manage shares of wishlists you own",
@@ -75,7 +80,9 @@ async def owned_share(pool: asyncpg.Pool, reader: ShareReader, *, wishlist: str,
     if row["share_id"] is None:
         found = await reader.find(token)
         if found is None or found.wishlist_id != row["wishlist_id"]:
-            raise share_unknown()
+            if await reader.was_revoked(token, row["wishlist_id"]):
+                raise ShareClosed(row["wishlist_id"])
+            raise ApiError(404, "SHARE_NOT_FOUND", "This wishlist has no such share")
         return OwnedShare(found, is_row=False, is_revoked=False, is_expired=False, has_unsent=row["has_unsent"])
     share = Share(
         share_id=row["share_id"],

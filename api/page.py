@@ -6,8 +6,9 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
+from api import openapi
 from api.errors import HTML
 from api.lookup import count_view
 from api.reads import Opened
@@ -23,7 +24,7 @@ _HEADERS = {"Cache-Control": "public, max-age=300", **PAGE_HEADERS}
 _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CAD": "CA$", "AUD": "A$"}
 
 
-@router.get(PATH)
+@router.get(PATH, response_class=HTMLResponse, responses=openapi.errors(429, media_type="text/html"))
 @router.head(PATH, include_in_schema=False)
 async def show_page(token: str, request: Request, api: Api) -> Response:
     """The page. A person's view is counted by its beacon; a program's fetch is recorded here, as a program's."""

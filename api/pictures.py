@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import asyncpg
-
 from api.breaker import BreakerView
+from api.database import Database
 from api.errors import DATABASE_AWAY
 from clients.logs import get_logger
 from clients.objects import ObjectStore, ObjectStoreError
@@ -22,9 +21,9 @@ _LOOK_EVERY_SECONDS = 0.1
 class Pictures:
     """Finds a share's picture, and waits a moment for one that is being made."""
 
-    def __init__(self, *, store: ObjectStore, pool: asyncpg.Pool, breaker: BreakerView) -> None:
+    def __init__(self, *, store: ObjectStore, db: Database, breaker: BreakerView) -> None:
         self._store = store
-        self._pool = pool
+        self._db = db
         self._breaker = breaker
         self._built_in = _BUILT_IN.read_bytes()
         self._generic: bytes | None = None
@@ -50,10 +49,9 @@ class Pictures:
 
     async def _is_rendered(self, token: str) -> bool:
         return bool(
-            await self._pool.fetchval(
+            await self._db.value(
                 "SELECT rendered_at IS NOT NULL FROM previews WHERE share_token = $1",
                 token,
-                timeout=_WAIT_SECONDS,
             )
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from api import openapi
 from api.services import Api
 
 router = APIRouter()
@@ -13,14 +14,14 @@ PATH = "/social/{token}/preview.png"
 _DAY = "public, max-age=86400"
 
 
-@router.get("/social/default/wishlist-share-preview.png")
+@router.get("/social/default/wishlist-share-preview.png", response_class=openapi.Png, responses=openapi.errors())
 @router.head("/social/default/wishlist-share-preview.png", include_in_schema=False)
 async def generic_picture(api: Api) -> Response:
     """The picture of every share that has none of its own."""
-    return Response(await api.pictures.generic(), media_type="image/png", headers={"Cache-Control": _DAY})
+    return openapi.Png(await api.pictures.generic(), headers={"Cache-Control": _DAY})
 
 
-@router.get(PATH)
+@router.get(PATH, response_class=openapi.Png, responses=openapi.errors(429))
 @router.head(PATH, include_in_schema=False)
 async def picture(token: str, request: Request, api: Api) -> Response:
     """The share's picture; the generic one, which nobody may keep, where it is not there within two seconds."""
@@ -28,5 +29,5 @@ async def picture(token: str, request: Request, api: Api) -> Response:
     await api.reader.open(token)
     own = None if api.settings.static_previews else await api.pictures.of(token)
     if own is None:
-        return Response(await api.pictures.generic(), media_type="image/png", headers={"Cache-Control": "no-store"})
-    return Response(own, media_type="image/png", headers={"Cache-Control": _DAY})
+        return openapi.Png(await api.pictures.generic(), headers={"Cache-Control": "no-store"})
+    return openapi.Png(own, headers={"Cache-Control": _DAY})

@@ -16,6 +16,8 @@ from schemas.event import ShareEvent
 # View events that may wait at once while Kafka and PostgreSQL are both away; beyond it they are lost, and said so.
 _MOST_WAITING = 20_000
 _PAUSE_SECONDS = 1.0
+# Longest wait for a connection and the row.
+_OUTBOX_SECONDS = 5.0
 
 
 class Publisher:
@@ -42,7 +44,8 @@ class Publisher:
 
     async def keep(self, event: ShareEvent) -> None:
         """Put the event into the outbox."""
-        await outbox.append(self._pool, self._codec, event)
+        async with asyncio.timeout(_OUTBOX_SECONDS):
+            await outbox.append(self._pool, self._codec, event)
 
     def publish_later(self, event: ShareEvent, *, is_row: bool) -> None:
         """Send a view without making its reader wait. *is_row*: PostgreSQL has the share already.

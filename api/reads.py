@@ -17,6 +17,7 @@ import asyncpg
 import orjson
 
 from api.cache import Revoked, ShareCache
+from api.database import Database
 from api.errors import DATABASE_AWAY, ShareNotFound, Unavailable
 from api.redis_gate import RedisAway
 from api.shares_model import Share, SharedList
@@ -24,8 +25,6 @@ from clients.logs import get_logger
 from schemas.codec import Codec, Origin
 from schemas.event import Channel, EventType, ShareEvent
 
-# A look-up that PostgreSQL does not answer in this time is served from the cache.
-READ_SECONDS = 2.0
 _TOKEN = re.compile(r"[0-9A-Za-z]{1,22}")
 
 # The list as its readers see it. The newest word on an item decides; without one, an item is hidden if it was at
@@ -77,8 +76,8 @@ class Opened:
 class ShareReader:
     """Opens shares."""
 
-    def __init__(self, *, pool: asyncpg.Pool, cache: ShareCache, codec: Codec) -> None:
-        self._pool = pool
+    def __init__(self, *, db: Database, cache: ShareCache, codec: Codec) -> None:
+        self._db = db
         self._cache = cache
         self._codec = codec
 
@@ -106,6 +105,18 @@ class ShareReader:
             return None
         return cached or await self._in_outbox(token)
 
+    async def was_revoked(self, token: str, wishlist_id: UUID) -> bool:
+        """Whether a share of this list is revoked that PostgreSQL has no row of yet."""
+        if not _TOKEN.fullmatch(token):
+            return False
+        try:
+            if await self._cache.buried_in(token) == wishlist_id:
+                return True
+        except RedisAway:
+            get_logger().debug("the outbox alone tells of a revocation")
+        waiting = await self.waiting_events("share_token = $1", token)
+        return any(event.event_type is EventType.REVOKED and event.wishlist_id == wishlist_id for event in waiting)
+
     async def _cached(self, token: str) -> tuple[Share | None, bool]:
         try:
             return await self._cache.get(token), True
@@ -132,8 +143,7 @@ class ShareReader:
         return Opened(share, _list_of(row), is_row="is_revoked" in row.keys())  # noqa: SIM118  # a record, not a dict
 
     async def _row(self, statement: str, token: str, hidden: Sequence[UUID], *more: UUID) -> asyncpg.Record | None:
-        async with self._pool.acquire(timeout=READ_SECONDS) as connection:
-            return await connection.fetchrow(statement, token, list(hidden), *more, timeout=READ_SECONDS)
+        return await self._db.row(statement, token, list(hidden), *more)
 
     async def _in_outbox(self, token: str) -> Share | None:
         """The share that waits in the outbox under *token*; None where there is none, or where it is revoked."""
@@ -147,7 +157,7 @@ class ShareReader:
 
     async def waiting_events(self, condition: str, *arguments: Any) -> list[ShareEvent]:
         """Events of the outbox under *condition* (SQL of ours), oldest first."""
-        rows = await self._pool.fetch(
+        rows = await self._db.rows(
             f"SELECT id, value, created_at FROM event_outbox WHERE {condition} ORDER BY id LIMIT 1000",
             *arguments,
         )

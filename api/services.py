@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import asyncpg
 from fastapi import Depends, Request
 
 from api.auth import Authenticator
 from api.breaker import BreakerView
 from api.cache import ShareCache
+from api.database import Database
 from api.idempotency import Plans
 from api.limits import Limit, Limiter
 from api.pictures import Pictures
@@ -26,7 +26,7 @@ class Services:
     """The parts of one API process."""
 
     settings: ApiSettings
-    pool: asyncpg.Pool
+    db: Database
     gate: RedisGate
     cache: ShareCache
     reader: ShareReader

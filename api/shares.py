@@ -13,12 +13,11 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from api import events
+from api import events, openapi
 from api.auth import User
-from api.bodies import SIGNED_IN, Body, documented, read_body
+from api.bodies import Body, read_body
 from api.errors import JSON, ApiError, Unavailable, invalid
-from api.ownership import OwnedShare, check_id, checked, owned_share
-from api.reads import READ_SECONDS
+from api.ownership import OwnedShare, ShareClosed, check_id, checked, owned_share
 from api.redis_gate import RedisAway
 from api.services import Api, Services
 from api.shares_model import Share, iso
@@ -30,6 +29,8 @@ router = APIRouter()
 
 PATH = "/api/v2/wishlists/{wishlist}/shares/{token}"
 _MOST_LISTED = 500
+_ERRORS = openapi.errors(401, 403, 409)
+_CHANGE_ERRORS = openapi.errors(401, 403, 409, 413, 415)
 _FORBIDDEN = "You can only manage shares of wishlists you own"
 
 _SHARES = """
@@ -77,22 +78,26 @@ class ItemVisibility(Body):
     visible: bool = Field(description="Whether readers of this share see the item.")
 
 
-@router.get("/api/v2/wishlists/{wishlist}/shares", openapi_extra=SIGNED_IN)
+@router.get(
+    "/api/v2/wishlists/{wishlist}/shares",
+    response_model=openapi.ShareList,
+    responses=_ERRORS,
+    openapi_extra=openapi.SIGNED_IN,
+)
 async def list_shares(wishlist: str, user: User, api: Api) -> Response:
     """Every share of a wishlist, newest first, with those that are not applied yet."""
     check_id(wishlist)
     owned = checked(
-        await api.pool.fetchrow(
+        await api.db.row(
             "SELECT w.id, u.public_id AS owner FROM wishlists w JOIN users u ON u.id = w.owner_id "
             "WHERE w.public_id = $1",
             wishlist,
-            timeout=READ_SECONDS,
         ),
         wishlist,
         user,
         _FORBIDDEN,
     )
-    rows = await api.pool.fetch(
+    rows = await api.db.rows(
         f"{_SHARES} WHERE s.wishlist_id = $1 ORDER BY s.created_at DESC LIMIT {_MOST_LISTED}", owned["id"]
     )
     shares = {row["share_token"]: _of_row(api, row) for row in rows}
@@ -102,17 +107,17 @@ async def list_shares(wishlist: str, user: User, api: Api) -> Response:
     return _json({"shares": newest_first})
 
 
-@router.get(PATH, openapi_extra=SIGNED_IN)
+@router.get(PATH, response_model=openapi.ShareState, responses=_ERRORS, openapi_extra=openapi.SIGNED_IN)
 async def get_share(wishlist: str, token: str, user: User, api: Api) -> Response:
     """One share."""
     return await _answer(api, await _owned(api, wishlist, token, user))
 
 
-@router.get(f"{PATH}/analytics", openapi_extra=SIGNED_IN)
+@router.get(f"{PATH}/analytics", response_model=openapi.Figures, responses=_ERRORS, openapi_extra=openapi.SIGNED_IN)
 async def get_analytics(wishlist: str, token: str, user: User, api: Api) -> Response:
     """A share's figures, for its owner only (spec, "Privacy Controls")."""
     owned = await _owned(api, wishlist, token, user)
-    row = await api.pool.fetchrow("SELECT * FROM wishlist_shares WHERE id = $1", owned.share.share_id)
+    row = await api.db.row("SELECT * FROM wishlist_shares WHERE id = $1", owned.share.share_id)
     views, added = (row["view_count"], row["items_added"]) if row else (0, 0)
     return _json(
         {
@@ -128,7 +133,9 @@ async def get_analytics(wishlist: str, token: str, user: User, api: Api) -> Resp
     )
 
 
-@router.patch(PATH, openapi_extra=documented(ShareSettings))
+@router.patch(
+    PATH, response_model=openapi.ShareState, responses=_CHANGE_ERRORS, openapi_extra=openapi.reads(ShareSettings)
+)
 async def change_share(wishlist: str, token: str, request: Request, user: User, api: Api) -> Response:
     """Change a share's expiry, or freeze which items it shows."""
     body = await read_body(request, ShareSettings)
@@ -142,21 +149,26 @@ async def change_share(wishlist: str, token: str, request: Request, user: User, 
         share = replace(share, expires_at=None if days is None else now + timedelta(days=days))
     event = events.settings_changed(share, visitor_of(request, api.settings))
     await api.publisher.publish(event, behind_others=owned.has_unsent)
-    await api.pool.execute(_SETTINGS, share.share_id, share.expires_at, event.timestamp, event.event_id)
+    await api.db.execute(_SETTINGS, share.share_id, share.expires_at, event.timestamp, event.event_id)
     if body.snapshot is not None:
         if not owned.is_row and not await _row_exists(api, share):
             raise Unavailable("The share is being written. Try again in a moment.")
-        await api.pool.execute(_TAKE_SNAPSHOT if body.snapshot else _DROP_SNAPSHOT, share.share_id)
+        await api.db.execute(_TAKE_SNAPSHOT if body.snapshot else _DROP_SNAPSHOT, share.share_id)
     await _cache_again(api, share)
     return await _answer(api, replace(owned, share=share))
 
 
-@router.put(f"{PATH}/items/{{item}}", openapi_extra=documented(ItemVisibility))
+@router.put(
+    f"{PATH}/items/{{item}}",
+    response_model=openapi.Visibility,
+    responses=_CHANGE_ERRORS,
+    openapi_extra=openapi.reads(ItemVisibility),
+)
 async def show_or_hide(wishlist: str, token: str, item: str, request: Request, user: User, api: Api) -> Response:
     """Show or hide one item in one share; it holds for the next look-up."""
     body = await read_body(request, ItemVisibility)
     owned = _still_open(await _owned(api, wishlist, token, user))
-    item_id = await api.pool.fetchval(
+    item_id = await api.db.value(
         "SELECT id FROM wishlist_items WHERE wishlist_id = $1 AND public_id = $2 AND removed_at IS NULL",
         owned.share.wishlist_id,
         item[:64],
@@ -167,21 +179,24 @@ async def show_or_hide(wishlist: str, token: str, item: str, request: Request, u
         owned.share, visitor_of(request, api.settings), item_id=item_id, visible=body.visible
     )
     await api.publisher.publish(event, behind_others=owned.has_unsent)
-    await api.pool.execute(_TOGGLE, owned.share.share_id, item_id, body.visible, event.timestamp, event.event_id)
+    await api.db.execute(_TOGGLE, owned.share.share_id, item_id, body.visible, event.timestamp, event.event_id)
     hidden = set(owned.share.hidden_item_ids) - {item_id} | (set() if body.visible else {item_id})
     await _cache_again(api, replace(owned.share, hidden_item_ids=tuple(hidden)))
     return _json({"item_id": item, "visible": body.visible})
 
 
-@router.delete(PATH, status_code=204, openapi_extra=SIGNED_IN)
+@router.delete(PATH, status_code=204, responses=_ERRORS, openapi_extra=openapi.SIGNED_IN)
 async def revoke_share(wishlist: str, token: str, request: Request, user: User, api: Api) -> Response:
     """Close a link for good. 204 means that no reader gets in any more, whatever fails next."""
-    owned = await _owned(api, wishlist, token, user)
-    if not owned.is_revoked:
-        event = events.revoked(owned.share, visitor_of(request, api.settings))
-        await _make_durable(api, owned, event)
     try:
-        await api.cache.bury(token)
+        owned = await _owned(api, wishlist, token, user)
+        wishlist_id = owned.share.wishlist_id
+        if not owned.is_revoked:
+            await _make_durable(api, owned, events.revoked(owned.share, visitor_of(request, api.settings)))
+    except ShareClosed as closed:  # revoked before, and not a row yet
+        wishlist_id = closed.wishlist_id
+    try:
+        await api.cache.bury(token, wishlist_id)
     except RedisAway:
         raise Unavailable("The link is being revoked; the cache does not answer. Send the request again.") from None
     return Response(status_code=204)
@@ -191,24 +206,24 @@ async def _make_durable(api: Services, owned: OwnedShare, event: ShareEvent) -> 
     """Put the revocation where reads look: the share's row, or the outbox where there is none yet."""
     if owned.is_row:
         await api.publisher.publish(event, behind_others=owned.has_unsent)
-        await api.pool.execute(_REVOKE, owned.share.share_id, event.timestamp)
+        await api.db.execute(_REVOKE, owned.share.share_id, event.timestamp)
     else:
         await api.publisher.keep(event)
 
 
 async def _owned(api: Services, wishlist: str, token: str, user: str) -> OwnedShare:
-    return await owned_share(api.pool, api.reader, wishlist=wishlist, token=token, user=user)
+    return await owned_share(api.db, api.reader, wishlist=wishlist, token=token, user=user)
 
 
 def _still_open(owned: OwnedShare) -> OwnedShare:
     """*owned* where it can still be changed; revoked and expired are final."""
     if owned.is_revoked or owned.is_expired or not owned.share.is_open(datetime.now(UTC)):
-        raise ApiError(409, "SHARE_CLOSED", "This share is revoked or has expired. Create a new one.")
+        raise ShareClosed(owned.share.wishlist_id)
     return owned
 
 
 async def _row_exists(api: Services, share: Share) -> bool:
-    return bool(await api.pool.fetchval("SELECT EXISTS (SELECT FROM wishlist_shares WHERE id = $1)", share.share_id))
+    return bool(await api.db.value("SELECT EXISTS (SELECT FROM wishlist_shares WHERE id = $1)", share.share_id))
 
 
 async def _cache_again(api: Services, share: Share) -> None:
@@ -234,7 +249,7 @@ async def _not_applied(api: Services, owned: asyncpg.Record) -> list[Share]:
 
 
 async def _answer(api: Services, owned: OwnedShare) -> Response:
-    row = await api.pool.fetchrow(f"{_SHARES} WHERE s.id = $1", owned.share.share_id)
+    row = await api.db.row(f"{_SHARES} WHERE s.id = $1", owned.share.share_id)
     return _json(_of_share(api, owned.share) if row is None else _of_row(api, row))
 
 

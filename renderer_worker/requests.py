@@ -34,10 +34,10 @@ class Item(_Part):
 
 
 class CardData(_Part):
-    """What the card says. More than four items may be sent: the first four are shown."""
+    """What the card says. More than four items may be sent: the first four are shown. An empty owner is left out."""
 
     wishlist_title: Annotated[Line, StringConstraints(min_length=1)]
-    owner_name: Annotated[Line, StringConstraints(min_length=1)]
+    owner_name: Line
     items: tuple[Item, ...] = Field((), max_length=200)
     item_count: int = Field(ge=0, le=1_000_000)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from tempfile import gettempdir
 from typing import Any
 
 import asyncpg
@@ -42,6 +43,7 @@ if __name__ == "__main__":
         commit_interval=0.5,
         auto_create_topics=False,
         loglevel="WARNING",
+        state_dir=gettempdir(),
     )
     topic = app.topic(topic_name, value_deserializer="bytes", key_deserializer="bytes")
     app.dataframe(topic).sink(PostgresBatches())

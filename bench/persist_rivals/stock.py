@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from tempfile import gettempdir
 
 import faust
 
@@ -18,4 +19,5 @@ app = faust.App(
     stream_buffer_maxsize=8192,
     consumer_auto_offset_reset="earliest",
     web_enabled=False,
+    datadir=gettempdir(),
 )

@@ -50,6 +50,10 @@ def test_the_traces_request_is_accepted() -> None:
     assert request.share_token is None
 
 
+def test_an_owner_without_a_name_still_has_a_card() -> None:
+    assert parse(changed("data.owner_name", "  ")).data.owner_name == ""
+
+
 def test_only_template_and_data_are_needed() -> None:
     body = {"template": "wishlist-share", "data": {"wishlist_title": "A", "owner_name": "B", "item_count": 0}}
     assert parse(json.dumps(body).encode()).data.items == ()
@@ -62,7 +66,7 @@ def test_only_template_and_data_are_needed() -> None:
         ("data.wishlist_title", ""),
         ("data.wishlist_title", 7),
         ("data.wishlist_title", "x" * 501),
-        ("data.owner_name", "   "),
+        ("data.owner_name", None),
         ("data.item_count", -1),
         ("data.items", [{}] * 201),
         ("data.items.0.price", "x" * 25),
