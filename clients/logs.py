@@ -10,6 +10,9 @@ from typing import Any
 
 import structlog
 
+# Where librdkafka's own words go: pass it to every Producer, Consumer and AdminClient as ``logger``.
+librdkafka = logging.getLogger("librdkafka")
+
 # Keys whose values must never be written, whatever a caller passes.
 FORBIDDEN = frozenset({"token", "share_token", "authorization", "jwt", "ip", "address", "email", "message", "password"})
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
@@ -45,6 +48,8 @@ def configure(process: str, level: str = "INFO") -> None:
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # At INFO it speaks of nothing but its own queues.
+    librdkafka.setLevel(logging.WARNING)
     for noisy in ("aiokafka", "botocore", "urllib3", "faust", "mode", "uvicorn.access", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(

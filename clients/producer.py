@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from clients import metrics
+from clients import logs, metrics
 from config.settings import KafkaSettings
 from schemas.codec import Codec
 from schemas.event import ShareEvent
@@ -42,7 +42,8 @@ class EventProducer:
 
     async def start(self) -> None:
         """Start the polling thread; connects in the background, so a broker that is away is no error here."""
-        self._producer = Producer({"bootstrap.servers": self._kafka.bootstrap_servers, **SPEC_SETTINGS})
+        settings = {"bootstrap.servers": self._kafka.bootstrap_servers, **SPEC_SETTINGS}
+        self._producer = Producer(settings, logger=logs.librdkafka)
         self._running = True
         self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
         self._thread.start()

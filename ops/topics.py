@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported at run time
 
+from clients import logs
 from config.settings import KafkaSettings
 from config.topics import topics
 
 
 def ensure(kafka: KafkaSettings) -> Iterator[str]:
     """Create what is missing; yields a line for each topic. Safe to call again, by several at once."""
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers}, logger=logs.librdkafka)
     wanted = [
         NewTopic(
             topic.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import gettempdir
@@ -27,6 +28,13 @@ from streams.engine import Engine
 from streams.transport import BatchTransport
 
 
+class AgentWorker(faust.Worker):
+    """A worker that leaves our logging as it is, and draws nothing on the terminal."""
+
+    def _setup_logging(self) -> None:
+        self.spinner = None
+
+
 class AgentApp(faust.App):
     """A Faust app whose transport delivers batches to an :class:`Engine`."""
 
@@ -39,9 +47,12 @@ class AgentApp(faust.App):
 def topic_ids(kafka: KafkaSettings) -> Callable[[str], UUID]:
     """A function that asks the broker for a topic's id."""
 
+    @cache
+    def admin() -> AdminClient:
+        return AdminClient({"bootstrap.servers": kafka.bootstrap_servers}, logger=logs.librdkafka)
+
     def ask(topic: str) -> UUID:
-        admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-        described = admin.describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(timeout=15)
+        described = admin().describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(timeout=15)
         low, high = described.topic_id.get_least_significant_bits(), described.topic_id.get_most_significant_bits()
         return UUID(int=(high & (1 << 64) - 1) << 64 | low & (1 << 64) - 1)
 
@@ -97,6 +108,7 @@ def build_app(name: str, group: str, topic: str, engine: Engine) -> AgentApp:
         consumer_group_instance_id=settings.instance_id,
         consumer_auto_offset_reset="earliest",
         web_enabled=False,
+        Worker=AgentWorker,
         worker_redirect_stdouts=False,
         store="memory://",
         datadir=str(Path(gettempdir()) / f"faust-{group}"),

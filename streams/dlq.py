@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from aiokafka.structs import ConsumerRecord
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from clients import metrics
+from clients import logs, metrics
 from clients.producer import SPEC_SETTINGS
 from config.settings import KafkaSettings
 from sinks.contract import Retry
@@ -73,7 +73,7 @@ class DeadLetterWriter:
 
     def _write(self, key: bytes | None, value: bytes | None, headers: Mapping[str, str]) -> None:
         if self._producer is None:
-            self._producer = Producer(self._settings)
+            self._producer = Producer(self._settings, logger=logs.librdkafka)
         outcome: list[KafkaError | None] = []
 
         def delivered(error: KafkaError | None, _: Message) -> None:

@@ -96,9 +96,10 @@ class Engine:
                 async with self._writing:
                     starts = await consumer.earliest_offsets(*assigned)
                     ends = await consumer.highwaters(*assigned)
+                    topics = {tp.topic for tp in assigned}
+                    ids = {topic: await asyncio.to_thread(self._topic_id_of, topic) for topic in topics}
                     for tp in assigned:
-                        topic_id = await asyncio.to_thread(self._topic_id_of, tp.topic)
-                        self._partitions[tp] = Partition(tp.topic, topic_id, tp.partition)
+                        self._partitions[tp] = Partition(tp.topic, ids[tp.topic], tp.partition)
                     first = {self._partitions[TP(*tp)]: offset or 0 for tp, offset in starts.items()}
                     positions = await self._sink.positions(first)
                     found = {tp: positions[self._partitions[tp]] for tp in assigned}
@@ -222,6 +223,13 @@ class Engine:
         for tp, move in moves.items():
             self._expected[tp] = move.next
             metrics.WATERMARK.labels(group, str(tp.partition)).set(move.next)
+        get_logger().info(
+            "applied",
+            group=group,
+            next_offsets={tp.partition: move.next for tp, move in moves.items()},
+            applied=done.applied,
+            skipped=done.skipped,
+        )
         metrics.BATCHES_APPLIED.labels(group).inc()
         metrics.EVENTS_APPLIED.labels(group).inc(done.applied)
         metrics.EVENTS_SKIPPED.labels(group).inc(done.skipped)
@@ -233,12 +241,13 @@ class Engine:
         """Send the one record of *part* to the DLQ and step over it, or stop where too many are sent."""
         if not part.items:
             raise GroupStopped(f"an empty batch of {part.tp} is refused: {type(error).__name__}: {error}")
-        record = part.items[0].record
+        record, payload = part.items[0].record, part.items[0].payload
         get_logger().warning(
             "rejected",
             group=self._sink.group,
             partition=part.tp.partition,
             offset=record.offset,
+            event_id=str(payload.event_id) if isinstance(payload, ShareEvent) else None,
             error=f"{type(error).__name__}: {error}",
         )
         if self._dead_letters is None:
@@ -251,7 +260,6 @@ class Engine:
         ):
             raise GroupStopped(f"{self._rejected} of {self._seen} records were refused, the last: {error}")
         headers = headers_for(record, self._sink.group, error, attempts, first_failure)
-        payload = part.items[0].payload
         if isinstance(payload, ShareEvent):
             headers["event_id"] = str(payload.event_id)
         attempt = 0

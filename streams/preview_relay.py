@@ -18,6 +18,8 @@ from config.settings import RendererSettings
 _LEASE_SECONDS = 30
 _IDLE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 60
+# Answers that say the request itself is wrong: asking again cannot help.
+_FINAL = frozenset({400, 413, 422})
 _CARD_ITEMS = 4
 _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
 
@@ -64,6 +66,9 @@ class PreviewRelay:
             return False
         try:
             answer = await http.post("/render", json=await self._request(pool, job))
+            if answer.status_code in _FINAL:
+                await self._refused(pool, job, answer.text)
+                return True
             answer.raise_for_status()
             made = answer.json()
         except (httpx.HTTPError, ValueError) as error:
@@ -90,6 +95,18 @@ class PreviewRelay:
         )
         metrics.PREVIEWS_DONE.labels("rendered").inc()
         return True
+
+    async def _refused(self, pool: asyncpg.Pool, job: Any, why: str) -> None:
+        """The renderer will never take this card: the share keeps the generic picture."""
+        metrics.PREVIEWS_DONE.labels("refused").inc()
+        get_logger().error("preview refused", share_id=str(job["share_id"]), why=why[:500])
+        await pool.execute(
+            """UPDATE previews SET state = 'refused', last_error = $2, lease_owner = NULL, lease_until = NULL
+               WHERE share_id = $1 AND lease_owner = $3""",
+            job["share_id"],
+            why[:500],
+            self._owner,
+        )
 
     async def _request(self, pool: asyncpg.Pool, job: Any) -> dict[str, Any]:
         """The body of ``POST /render`` (spec, "Internal HTTP Traces — OG Renderer Service")."""

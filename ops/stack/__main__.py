@@ -62,10 +62,10 @@ def _inside(state: State, command: str, words: list[str]) -> int:
 
 def _logs(state: State, words: list[str]) -> int:
     names = sorted(path.stem for path in (state.folder / "logs").glob("*.log"))
-    if len(words) != 1 or words[0] not in names:
-        print(f"usage: ./run logs NAME, where NAME is one of {', '.join(names)}", file=sys.stderr)
+    if not words or words[0] not in names:
+        print(f"usage: ./run logs NAME [-f], where NAME is one of {', '.join(names)}", file=sys.stderr)
         return 2
-    return subprocess.run(["tail", "-n", "200", str(state.log(words[0]))], check=False).returncode
+    return subprocess.run(["tail", "-n", "200", *words[1:], str(state.log(words[0]))], check=False).returncode
 
 
 def _print_status(report: dict[str, dict[str, object]]) -> None:

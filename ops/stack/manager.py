@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import asyncpg
@@ -21,10 +19,12 @@ from clients.objects import ObjectStore
 from config.settings import KafkaSettings, ObjectStoreSettings, PostgresSettings
 from ops import migrations, seed, topics
 from ops.stack.parts import ROOT, Part, environment, make_development_keys, processes, services
-from ops.stack.state import State
+from ops.stack.state import State, is_free
 
 console = Console(stderr=True, highlight=False)
-START_SECONDS = 60
+START_SECONDS = 120
+STOP_SECONDS = 15
+LARGEST_LOG = 20_000_000
 
 
 class StartFailed(Exception):
@@ -34,48 +34,42 @@ class StartFailed(Exception):
 def up(state: State, *, parts_only: bool = False) -> None:
     """Start what does not run yet and wait until all of it is well."""
     began = time.monotonic()
-    _avoid_taken_ports(state)
-    make_development_keys(state)
-    env = environment(state)
-    (state.folder / "env.json").write_text(json.dumps(env, indent=2))
-    os.environ.update(env)
-    _start(state, services(state))
-    asyncio.run(_prepare_contents())
-    if not parts_only:
-        _start(state, processes(state))
+    with state.changing():
+        _avoid_taken_ports(state)
+        make_development_keys(state)
+        env = environment(state)
+        state.write("env.json", env)
+        os.environ.update(env)
+        _start(state, services(state))
+        asyncio.run(_prepare_contents())
+        if not parts_only:
+            _start(state, processes(state))
     console.print(f"[green]everything is up[/] after {time.monotonic() - began:.1f} s")
 
 
-def down(state: State) -> None:
-    """Stop what was started from here, last started first."""
-    running = state.processes()
-    order = [part.name for part in [*services(state), *processes(state)]]
-    for name in sorted(running, key=order.index, reverse=True):
-        process = running[name]
-        # SIGINT is PostgreSQL's "fast" shutdown: it does not wait for its clients.
-        process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
-        try:
-            process.wait(20)
-        except psutil.TimeoutExpired:
-            for child in [*process.children(recursive=True), process]:
-                child.kill()
-        console.print(f"[dim]{name} stopped[/]")
-    state.remember({})
+def down(state: State, *, but: Collection[str] = ()) -> None:
+    """Stop what was started from here, except *but*: our processes first, then what they stand on."""
+    with state.changing():
+        for parts in (processes(state), services(state)):
+            running = state.processes()
+            stopping = {
+                part.name: running[part.name] for part in parts if part.name in running and part.name not in but
+            }
+            _stop(stopping)
+            state.remember({name: process for name, process in running.items() if name not in stopping})
 
 
 def status(state: State) -> dict[str, dict[str, Any]]:
     """Each part by name: address, process id and health."""
     running = state.processes()
+    parts = [*services(state), *processes(state)]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        health = list(pool.map(lambda part: part.name in running and part.healthy(), parts))
     report = {}
-    for part in [*services(state), *processes(state)]:
+    for part, healthy in zip(parts, health, strict=True):
         process = running.get(part.name)
-        entry = {
-            "address": part.address,
-            "pid": process.pid if process else None,
-            "healthy": bool(process) and part.healthy(),
-        }
         for name in (part.name, *part.aliases):
-            report[name] = entry
+            report[name] = {"address": part.address, "pid": process.pid if process else None, "healthy": healthy}
     return report
 
 
@@ -85,7 +79,10 @@ def _start(state: State, parts: Sequence[Part]) -> None:
     for part in parts:
         if part.name not in running:
             part.prepare()
-            with state.log(part.name).open("ab") as log:
+            log_file = state.log(part.name)
+            if log_file.exists() and log_file.stat().st_size > LARGEST_LOG:
+                log_file.replace(log_file.with_suffix(".log.1"))
+            with log_file.open("ab") as log:
                 process = subprocess.Popen(
                     part.command,
                     cwd=ROOT,
@@ -108,6 +105,31 @@ def _start(state: State, parts: Sequence[Part]) -> None:
                 tail = state.log(name).read_text(errors="replace").splitlines()[-15:]
                 raise StartFailed(f"{name} did not start. The end of {state.log(name)}:\n" + "\n".join(tail))
         time.sleep(0.1)
+
+
+def _stop(stopping: dict[str, psutil.Process]) -> None:
+    """Ask all of *stopping* at once, and kill what has not gone, or has left children behind, when time is up."""
+    began = time.monotonic()
+    families: dict[str, list[psutil.Process]] = {}
+    for name, process in stopping.items():
+        try:
+            families[name] = [process, *process.children(recursive=True)]
+            # SIGINT is PostgreSQL's "fast" shutdown: it does not wait for its clients.
+            process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
+        except psutil.NoSuchProcess:
+            families.setdefault(name, [])
+    for name, family in families.items():
+        left = max(0.0, began + STOP_SECONDS - time.monotonic())
+        _, late = psutil.wait_procs(family[:1], timeout=left)
+        _, orphans = psutil.wait_procs(family[1:], timeout=1)
+        for process in [*late, *orphans]:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs([*late, *orphans], timeout=5)
+        how = "had to be killed" if late else "stopped"
+        console.print(f"[dim]{name} {how} ({time.monotonic() - began:.1f} s)[/]")
 
 
 def _alive(process: psutil.Process) -> bool:
@@ -133,20 +155,14 @@ async def _prepare_contents() -> None:
 
 
 def _avoid_taken_ports(state: State) -> None:
-    """Where nothing of ours runs, a port may have been taken by somebody else since."""
+    """Where a part of ours does not run, somebody else may have taken its port since."""
     running = state.processes()
-    taken = []
-    for name, port in state.ports().items():
-        owner = {"kafka_controller": "kafka", "aws": "s3"}.get(name, name)
-        if owner in running:
-            continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                taken.append(name)
+    owners = {"kafka_controller": "kafka", "aws": "s3"}
+    taken = [
+        name for name, port in state.ports().items() if owners.get(name, name) not in running and not is_free(port)
+    ]
+    if taken and running:
+        # What runs has been told the old ports.
+        raise StartFailed(f"ports of {', '.join(taken)} are taken by other programs: ./run down, then ./run up")
     if taken:
-        if running:
-            sys.exit(f"ports of {', '.join(taken)} are taken by other programs: ./run down, then ./run up")
         state.forget_ports(taken)

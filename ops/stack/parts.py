@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+import psutil
 import redis
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -64,7 +65,7 @@ def environment(state: State) -> dict[str, str]:
         "R2_ENDPOINT_URL": f"http://{local}:{ports['aws']}",
         "RENDERER_URL": f"http://{local}:{ports['renderer']}",
         "RENDERER_PORT": str(ports["renderer"]),
-        "RENDERER_CHROMIUM_PATH": shutil.which("chromium") or "/usr/bin/chromium",
+        "RENDERER_CHROMIUM_PATH": str(ROOT / "ops" / "stack" / "gentle-chromium"),
         "RENDERER_THUMBNAIL_DIR": str(ROOT / "renderer_worker" / "assets" / "thumbnails"),
         "API_PORT": str(ports["api"]),
         "API_TRUSTED_PROXIES": "127.0.0.0/8",
@@ -121,7 +122,7 @@ def processes(state: State) -> list[Part]:
 
     renderer = Part(
         "renderer",
-        ["nice", "-n", "10", sys.executable, "-m", "renderer_worker"],
+        [str(ROOT / "ops" / "stack" / "gently"), sys.executable, "-m", "renderer_worker"],
         url("renderer"),
         http_ok(f"{url('renderer')}/healthz"),
     )
@@ -142,7 +143,8 @@ def processes(state: State) -> list[Part]:
 def _kafka(state: State) -> Part:
     ports = state.ports()
     folder = state.folder / "kafka"
-    java = ["java", HEAP, "-Xms128m", "-cp", f"{state.cache / 'kafka'}/*"]
+    java = ["java", HEAP, "-Xms128m", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
+    java += ["-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", "-cp", f"{state.cache / 'kafka'}/*"]
     properties = folder / "server.properties"
 
     def prepare() -> None:
@@ -184,9 +186,10 @@ def _kafka(state: State) -> Part:
 def _postgres(state: State) -> Part:
     port = state.ports()["postgres"]
     binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    # PostgreSQL refuses to run as root, and Debian's postgres user may not enter root's folders.
+    # PostgreSQL refuses to run as root, and Debian's postgres user may not enter root's folders. setpriv becomes the
+    # server, where runuser would stay its parent, swallow signals and kill it before it has shut down.
     as_root = os.geteuid() == 0
-    become = ["runuser", "-u", "postgres", "--"] if as_root else []
+    become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if as_root else []
     folder = state.folder / "postgres"
     if as_root and subprocess.run([*become, "test", "-x", str(state.folder)], check=False).returncode:
         folder = Path("/var/tmp") / f"wishlist-social-{sha256(str(folder).encode()).hexdigest()[:12]}"
@@ -199,27 +202,15 @@ def _postgres(state: State) -> Part:
                 shutil.chown(folder, "postgres", "postgres")
             make = [str(binaries / "initdb"), "-D", str(data), "-U", "wishlist", "-A", "trust", "-E", "UTF8"]
             subprocess.run([*become, *make, "--locale=C.UTF-8"], check=True, capture_output=True, cwd="/")
-        for leftover in data.glob("postmaster.pid"):
-            leftover.unlink()
+        _forget_reused_pid(data)
 
     def answers() -> bool:
-        ready = subprocess.run(
-            [
-                str(binaries / "psql"),
-                "-h",
-                "127.0.0.1",
-                "-p",
-                str(port),
-                "-U",
-                "wishlist",
-                "-qc",
-                "SELECT 1",
-                "postgres",
-            ],
-            check=False,
-            capture_output=True,
-        )
-        return ready.returncode == 0
+        ask = [str(binaries / "psql"), "-qc", "SELECT 1", f"postgresql://wishlist@127.0.0.1:{port}/postgres"]
+        env = {**os.environ, "PGCONNECT_TIMEOUT": "2"}
+        try:
+            return subprocess.run(ask, check=False, capture_output=True, timeout=3, env=env).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     options = ["-p", str(port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
     return Part(
@@ -229,6 +220,20 @@ def _postgres(state: State) -> Part:
         answers,
         prepare,
     )
+
+
+def _forget_reused_pid(data: Path) -> None:
+    """After a kill the lock file stays: in the way if its number has gone to another process since, else harmless."""
+    lock = data / "postmaster.pid"
+    if not lock.exists():
+        return
+    try:
+        another = psutil.Process(int(lock.read_text().split()[0])).cwd() != str(data)
+    except (psutil.Error, ValueError, IndexError):
+        # Nobody has the number: PostgreSQL itself takes the file over, and looks after orphans of the last server.
+        return
+    if another:
+        lock.unlink()
 
 
 def _kafka_answers(port: int) -> bool:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import random
 import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -14,6 +19,9 @@ PORTS = (
     "kafka", "kafka_controller", "postgres", "redis", "aws", "renderer", "api",
     "persist", "preview", "dead_letters",
 )  # fmt: skip
+# Below the range from which Linux gives ports to outgoing connections: while a part is down, no client of anybody
+# can be sitting on its port by chance.
+CHOICE = range(15_000, 32_000)
 
 
 @dataclass(frozen=True)
@@ -38,35 +46,39 @@ class State:
         """The log file of one process."""
         return self.folder / "logs" / f"{name}.log"
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Only one ``up`` or ``down`` at a time; a second one waits."""
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def write(self, name: str, content: Any) -> None:
+        """Write a JSON file whole or not at all: tests read these while ``up`` runs."""
+        fresh = self.folder / f"{name}.{os.getpid()}"
+        fresh.write_text(json.dumps(content, indent=2) + "\n")
+        fresh.replace(self.folder / name)
+
     def ports(self) -> dict[str, int]:
         """A port for each part: picked free the first time, then kept."""
-        path = self.folder / "ports.json"
-        ports: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        ports: dict[str, int] = self._read("ports.json")
         missing = [name for name in PORTS if name not in ports]
-        sockets = []
         for name in missing:
-            listener = socket.socket()
-            listener.bind(("127.0.0.1", 0))
-            sockets.append(listener)
-            ports[name] = listener.getsockname()[1]
-        for listener in sockets:
-            listener.close()
+            ports[name] = next(
+                port for port in random.sample(CHOICE, 1_000) if port not in ports.values() and is_free(port)
+            )
         if missing:
-            path.write_text(json.dumps(ports, indent=2))
+            self.write("ports.json", ports)
         return ports
 
-    def forget_ports(self, names: list[str]) -> None:
+    def forget_ports(self, names: Iterable[str]) -> None:
         """Pick other ports for *names* next time: somebody else has taken these."""
-        path = self.folder / "ports.json"
-        kept = {name: port for name, port in self.ports().items() if name not in names}
-        path.write_text(json.dumps(kept, indent=2))
+        self.write("ports.json", {name: port for name, port in self.ports().items() if name not in names})
 
     def processes(self) -> dict[str, psutil.Process]:
         """The processes that were started from here and still run."""
-        path = self.folder / "processes.json"
-        known = json.loads(path.read_text()) if path.exists() else {}
         alive = {}
-        for name, (pid, created) in known.items():
+        for name, (pid, created) in self._read("processes.json").items():
             try:
                 process = psutil.Process(pid)
                 # A number can be given to another process later; the time it began tells them apart.
@@ -78,5 +90,26 @@ class State:
 
     def remember(self, processes: dict[str, psutil.Process]) -> None:
         """Write down what runs."""
-        entries = {name: (process.pid, process.create_time()) for name, process in processes.items()}
-        (self.folder / "processes.json").write_text(json.dumps(entries, indent=2))
+        entries = {}
+        for name, process in processes.items():
+            try:
+                entries[name] = (process.pid, process.create_time())
+            except psutil.NoSuchProcess:
+                continue
+        self.write("processes.json", entries)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return content
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on *port* of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

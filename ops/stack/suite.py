@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 
@@ -16,44 +17,87 @@ from ops.stack.state import State
 
 console = Console(stderr=True)
 LONG = {"FAULT_EVENTS": "100000", "FAULT_KILLS": "20"}
+CHECKS = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports"])
+NO_TESTS = 5  # pytest's exit code where nothing was selected
 
 
 def run(state: State, words: list[str]) -> int:
-    """Run everything, or with further words only what pytest makes of them; returns the exit code."""
-    selected = ["tests"]
-    if words[:1] == ["faults"]:
+    """Run every check and suite, whatever failed before; returns the first failure's exit code.
+
+    Words after ``full`` and ``faults`` are pytest's alone. A path among them replaces checks and suites.
+    """
+    failures: dict[str, int] = {}
+    if words[:1] in (["full"], ["faults"]):
         os.environ.update(LONG)
-        selected, words = ["tests/faults"], words[1:]
-    elif words[:1] == ["full"]:
-        os.environ.update(LONG)
+    if words[:1] == ["full"]:
         words = words[1:]
-    if any(word.startswith("tests/") for word in words):
-        selected = []
-    elif not words and selected == ["tests"]:
-        for check in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports"]):
-            console.print(f"[dim]{' '.join(check)}[/]")
-            if code := _inside(check):
-                return code
-        if code := _pytest(["tests/unit"]):
-            return code
-        selected = sorted(
-            f"tests/{path.name}" for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "unit"
-        )
-        selected = [path for path in selected if list((ROOT / path).rglob("test_*.py"))]
-    already_up = {name for name, entry in manager.status(state).items() if entry["healthy"]}
-    manager.up(state)
-    os.environ.update(json.loads((state.folder / "env.json").read_text()))
+    if words[:1] == ["faults"]:
+        words = ["tests/faults", *words[1:]]
+    paths = [word for word in words if word.startswith("tests")]
+    if paths:
+        suites = [] if all(path.startswith("tests/unit") for path in paths) else [[*words]]
+        quick = [] if suites else [[*words]]
+    else:
+        for check in CHECKS:
+            _note(failures, " ".join(check), _inside(check))
+        quick = [["tests/unit", *words]]
+        suites = [[*_suites(), *words]]
+    ran = [_pytest(failures, arguments) for arguments in quick]
+    # Starting everything takes seconds that a run without such tests need not spend.
+    if suites and (not words or _selects_any(suites[0])):
+        ran.append(_with_stack(state, failures, suites[0]))
+    if not failures and not any(ran):
+        console.print("[red]no test was selected[/]")
+        return NO_TESTS
+    for name, code in failures.items():
+        console.print(f"[red]failed:[/] {name} (exit code {code})")
+    return next(iter(failures.values()), 0)
+
+
+def _suites() -> list[str]:
+    folders = sorted(path for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "unit")
+    return [f"tests/{path.name}" for path in folders if list(path.rglob("test_*.py"))]
+
+
+def _selects_any(arguments: list[str]) -> bool:
+    """Whether pytest finds a test; errors while it looks count too, the real run shows them."""
+    look = [str(Path(sys.executable).parent / "pytest"), "--collect-only", "-q", *arguments]
+    return subprocess.run(look, cwd=ROOT, check=False, capture_output=True).returncode != NO_TESTS
+
+
+def _with_stack(state: State, failures: dict[str, int], arguments: list[str]) -> bool:
+    """Run pytest against the stack of this state folder; what was started for it is stopped again."""
+    signal.signal(signal.SIGTERM, _leave)
+    ran_before = set(state.processes())
     try:
-        return _pytest([*selected, *words])
+        manager.up(state)
+        return _pytest(failures, arguments)
+    except manager.StartFailed as failure:
+        console.print(str(failure), markup=False)
+        _note(failures, "./run up", 1)
+        return False
     finally:
-        if not already_up:
-            manager.down(state)
+        manager.down(state, but=ran_before)
 
 
-def _pytest(words: list[str]) -> int:
-    return _inside(["pytest", *words])
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _pytest(failures: dict[str, int], arguments: list[str]) -> bool:
+    """Whether a test ran."""
+    code = _inside(["pytest", *arguments])
+    if code != NO_TESTS:
+        _note(failures, f"pytest {' '.join(arguments)}", code)
+    return code != NO_TESTS
+
+
+def _note(failures: dict[str, int], name: str, code: int) -> None:
+    if code:
+        failures[name] = code
 
 
 def _inside(command: list[str]) -> int:
+    console.print(f"[dim]{' '.join(command)}[/]")
     program = Path(sys.executable).parent / command[0]
     return subprocess.run([str(program), *command[1:]], cwd=ROOT, check=False).returncode

@@ -3,7 +3,7 @@ CREATE TABLE previews (
     share_id      UUID PRIMARY KEY,
     share_token   TEXT NOT NULL UNIQUE,
     wishlist_id   UUID NOT NULL,
-    state         TEXT NOT NULL DEFAULT 'due' CHECK (state IN ('due', 'done', 'withdrawn')),
+    state         TEXT NOT NULL DEFAULT 'due' CHECK (state IN ('due', 'done', 'withdrawn', 'refused')),
     content_hash  TEXT,
     image_url     TEXT,
     attempts      INTEGER NOT NULL DEFAULT 0,

@@ -18,12 +18,14 @@ from sinks.contract import Batch, DeadLetter, Fenced, GroupStopped, Move, Partit
 from sinks.dead_letters import DeadLetterStore
 from sinks.previews import PreviewQueue
 from sinks.share_store import ShareStore
+from tests.memory_sink import MemorySink
 
 TOPIC_ID = UUID(int=7)
 FACTORIES: dict[str, Callable[[Database, str], Sink]] = {
     "share_store": ShareStore,
     "previews": PreviewQueue,
     "dead_letters": DeadLetterStore,
+    "memory": lambda _, group: MemorySink(group),  # what the engine's own tests use
 }
 TABLES = (
     "watermarks", "ledger", "wishlist_shares", "share_item_visibility", "share_visitors",

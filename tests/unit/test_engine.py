@@ -1,0 +1,292 @@
+"""The settle loop: applied, put aside or dropped, in order, and never an exception to Faust."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import pytest
+from aiokafka.structs import ConsumerRecord
+from faust.types import TP
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from config.settings import StreamSettings
+from schemas.event import ShareEvent
+from sinks.contract import Batch, Reject, Retry
+from streams.decoding import share_events
+from streams.engine import Engine
+from streams.transport import Fetched
+from tests.lab import CODEC, event
+from tests.memory_sink import MemorySink
+
+TOPIC = "events"
+QUICK = {"retry_base_seconds": 0.001, "retry_max_seconds": 0.002}
+
+
+@dataclass
+class MemoryDlq:
+    """Stands where :class:`streams.dlq.DeadLetterWriter` does."""
+
+    letters: list[tuple[bytes | None, Mapping[str, str]]] = field(default_factory=list)
+    failures: int = 0
+
+    async def write(self, key: bytes | None, value: bytes | None, headers: Mapping[str, str]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Retry("no broker")
+        self.letters.append((value, headers))
+
+
+class Log:
+    """One topic in memory, with a reader that can be sought: what the transport is to the engine."""
+
+    def __init__(self, partitions: int = 1) -> None:
+        self.records: list[list[ConsumerRecord]] = [[] for _ in range(partitions)]
+        self.position = [0] * partitions
+
+    def append(self, partition: int, value: bytes) -> None:
+        offset = len(self.records[partition])
+        self.records[partition].append(
+            ConsumerRecord(TOPIC, partition, offset, 1_757_000_000_000, 0, b"k", value, None, 1, len(value), ())
+        )
+
+    async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
+        return dict.fromkeys(tps, 0)
+
+    async def highwaters(self, *tps: TP) -> dict[TP, int]:
+        return {tp: len(self.records[tp.partition]) for tp in tps}
+
+    def fetch(self, partition: int, size: int) -> Fetched | None:
+        start = self.position[partition]
+        taken = self.records[partition][start : start + size]
+        if not taken:
+            return None
+        self.position[partition] = start + len(taken)
+        return Fetched(TP(TOPIC, partition), start, start + len(taken), taken)
+
+
+class Bench:
+    """An engine on a log, run until the log is settled."""
+
+    def __init__(self, sink: MemorySink, *, partitions: int = 1, dlq: MemoryDlq | None = None, **changes: Any) -> None:
+        self.log, self.sink, self.dlq = Log(partitions), sink, dlq or MemoryDlq()
+        self.engine = Engine(
+            sink=sink,
+            decode=share_events(CODEC, sink.group),
+            dead_letters=self.dlq,  # type: ignore[arg-type]
+            settings=StreamSettings(**{**QUICK, **changes}),
+            topic_ids=lambda _: UUID(int=1),
+        )
+        self.tps = {TP(TOPIC, n) for n in range(partitions)}
+        self.seeks = 0
+
+    async def seek(self) -> None:
+        self.seeks += 1
+        for tp, offset in (await self.engine.seek_positions(self.log, self.tps)).items():
+            self.log.position[tp.partition] = offset
+
+    async def run(self, size: int = 7, done: Callable[[], bool] | None = None) -> None:
+        """Feed fetches of *size* until every watermark is at the log's end (or *done*), 5 s at most."""
+        await self.seek()
+
+        def settled() -> bool:
+            return all(self.engine.watermark(tp) == len(self.log.records[tp.partition]) for tp in self.tps)
+
+        async def stream() -> AsyncIterator[Fetched]:
+            while not (done or settled)():
+                for tp in sorted(self.tps):
+                    fetched = self.log.fetch(tp.partition, size)
+                    if fetched is not None:
+                        yield fetched
+                await asyncio.sleep(0.001)
+
+        await asyncio.wait_for(self.engine.settle(stream(), self.seek), 5)
+
+
+def fill(bench: Bench, count: int, bad: Mapping[int, bytes] | None = None, partition: int = 0) -> list[ShareEvent]:
+    """Append *count* events, with the bytes of *bad* in place of those at its offsets; returns the good ones."""
+    good = []
+    for offset in range(count):
+        if bad and offset in bad:
+            bench.log.append(partition, bad[offset])
+        else:
+            good.append(event())
+            bench.log.append(partition, CODEC.encode(good[-1]))
+    return good
+
+
+async def test_good_events_are_applied_in_order() -> None:
+    bench = Bench(MemorySink())
+    good = fill(bench, 50)
+    await bench.run()
+    assert bench.sink.effects == good
+    assert not bench.dlq.letters
+
+
+@given(st.sets(st.integers(0, 29)), st.integers(1, 30))
+@settings(max_examples=40, deadline=None)
+def test_bad_records_are_put_aside_and_the_rest_keeps_its_order(bad: set[int], size: int) -> None:
+    bench = Bench(MemorySink())
+    good = fill(bench, 30, {offset: b"bad %d" % offset for offset in bad})
+    asyncio.run(bench.run(size))
+    assert bench.sink.effects == good
+    assert [value for value, _ in bench.dlq.letters] == [b"bad %d" % offset for offset in sorted(bad)]
+
+
+async def test_a_record_that_the_sink_refuses_stands_alone_in_the_dlq() -> None:
+    poison = event()
+
+    def refuse(batch: Batch) -> None:
+        if poison in batch.events:
+            raise Reject("CheckViolationError: no")
+
+    bench = Bench(MemorySink(before=refuse))
+    good = fill(bench, 20, {11: CODEC.encode(poison)})
+    await bench.run(20)
+    assert bench.sink.effects == good
+    [(value, headers)] = bench.dlq.letters
+    assert value == CODEC.encode(poison)
+    assert headers["event_id"] == str(poison.event_id)
+    assert headers["original_offset"] == "11"
+    assert headers["error_class"] == "Reject"
+
+
+async def test_a_bug_is_put_aside_with_its_traceback() -> None:
+    poison = event()
+
+    def fail(batch: Batch) -> None:
+        if poison in batch.events:
+            raise ZeroDivisionError("a bug")
+
+    bench = Bench(MemorySink(before=fail))
+    good = fill(bench, 9, {4: CODEC.encode(poison)})
+    await bench.run(9)
+    assert bench.sink.effects == good
+    assert "ZeroDivisionError: a bug" in bench.dlq.letters[0][1]["traceback"]
+
+
+async def test_a_passing_fault_is_waited_out_and_nothing_is_skipped() -> None:
+    faults = iter([Retry("gone")] * 6)
+
+    def sometimes(_: Batch) -> None:
+        for fault in faults:
+            raise fault
+
+    bench = Bench(MemorySink(before=sometimes))
+    good = fill(bench, 30)
+    await bench.run()
+    assert bench.sink.effects == good
+    assert not bench.dlq.letters
+    assert bench.engine.waiting is None
+
+
+async def test_the_dlq_is_waited_for_before_anything_goes_on() -> None:
+    bench = Bench(MemorySink(), dlq=MemoryDlq(failures=5))
+    good = fill(bench, 10, {3: b"bad"})
+    await bench.run()
+    assert bench.sink.effects == good
+    assert len(bench.dlq.letters) == 1
+
+
+async def test_another_owner_moved_the_watermark_we_drop_and_go_on_from_there() -> None:
+    bench = Bench(MemorySink())
+    good = fill(bench, 40)
+    stolen = False
+
+    def steal(_: Batch) -> None:
+        nonlocal stolen
+        if not stolen:
+            stolen = True
+            bench.sink.watermarks[TOPIC, 0] = (UUID(int=1), 25)
+            raise Retry("lost the connection at commit")
+
+    bench.sink.before = steal
+    await bench.run()
+    assert bench.sink.effects == good[25:]
+    assert bench.seeks == 2
+
+
+async def test_a_hole_in_what_was_fetched_is_never_stepped_over() -> None:
+    bench = Bench(MemorySink())
+    good = fill(bench, 30)
+    await bench.seek()
+    skipped = bench.log.fetch(0, 5)
+    assert skipped is not None
+    run = bench.engine.settle
+
+    async def lossy() -> AsyncIterator[Fetched]:
+        while bench.engine.watermark(TP(TOPIC, 0)) != 30:
+            fetched = bench.log.fetch(0, 5)
+            if fetched is not None:
+                yield fetched
+            await asyncio.sleep(0.001)
+
+    await asyncio.wait_for(run(lossy(), bench.seek), 5)
+    assert bench.sink.effects == good
+
+
+async def test_a_dlq_that_fills_stops_the_group() -> None:
+    bench = Bench(MemorySink(), max_consecutive_rejects=5)
+    fill(bench, 20, dict.fromkeys(range(20), b"bad"))
+    await bench.run(done=lambda: bench.engine.stopped is not None)
+    assert len(bench.dlq.letters) == 5
+    assert "5 records in a row were refused" in (bench.engine.stopped or "")
+    assert bench.engine.watermark(TP(TOPIC, 0)) == 5
+
+
+async def test_too_large_a_share_of_rejects_stops_the_group() -> None:
+    bench = Bench(MemorySink(), reject_ratio_after=50, max_reject_ratio=0.1)
+    fill(bench, 200, dict.fromkeys(range(0, 200, 5), b"bad"))
+    await bench.run(done=lambda: bench.engine.stopped is not None)
+    assert "of" in (bench.engine.stopped or "")
+    assert len(bench.dlq.letters) <= 12
+
+
+async def test_a_record_meant_for_another_group_is_passed_by() -> None:
+    bench = Bench(MemorySink(group="mine"))
+    for group in (b"theirs", b"mine"):
+        value = CODEC.encode(event())
+        bench.log.records[0].append(
+            ConsumerRecord(
+                TOPIC, 0, len(bench.log.records[0]), 0, 0, b"k", value, None, 1, len(value), (("only_group", group),)
+            )
+        )
+    await bench.run()
+    assert len(bench.sink.effects) == 1
+
+
+async def test_several_partitions_each_keep_their_order() -> None:
+    bench = Bench(MemorySink(), partitions=3)
+    good = [fill(bench, 20, {7: b"bad"}, partition) for partition in range(3)]
+    await bench.run(4)
+    for events in good:
+        assert [e for e in bench.sink.effects if e in events] == events
+    assert len(bench.dlq.letters) == 3
+
+
+async def test_a_watermark_outside_the_log_stops_the_group() -> None:
+    bench = Bench(MemorySink())
+    fill(bench, 5)
+    bench.sink.watermarks[TOPIC, 0] = (UUID(int=1), 99)
+    await bench.seek()
+    assert "stands at offset 99" in (bench.engine.stopped or "")
+
+
+async def test_a_topic_made_anew_stops_the_group() -> None:
+    bench = Bench(MemorySink())
+    fill(bench, 5)
+    bench.sink.watermarks[TOPIC, 0] = (UUID(int=2), 3)
+    await bench.seek()
+    assert "made anew" in (bench.engine.stopped or "")
+
+
+@pytest.mark.parametrize("large", [1_048_577, 5_000_000])
+async def test_a_value_too_large_is_rejected_undecoded(large: int) -> None:
+    bench = Bench(MemorySink())
+    fill(bench, 3, {1: b"\0" * large})
+    await bench.run()
+    assert "bytes" in bench.dlq.letters[0][1]["error_message"]
