@@ -9,51 +9,85 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from rich.console import Console
 from rich.table import Table
 
+from bench.persist_rivals import connect
 from tests.lab import Lab, open_lab, story
 
 ROOT = Path(__file__).parent.parent
+CACHE = ROOT / ".state" / "cache"
 console = Console(stderr=True)
 
-# Name, what it is, module, how many of the events it gets (the slow ones would take minutes), interpreter variable.
-WAYS: dict[str, tuple[str, list[str], float]] = {
-    "ours": ("(a) the persist agent", ["-m", "streams", "persist"], 1),
-    "stock_take": ("(b) stock Faust, take", ["-m", "bench.persist_rivals.stock_take"], 0.5),
-    "stock_single": ("(c) stock Faust, one transaction an event", ["-m", "bench.persist_rivals.stock_single"], 0.03),
-    "quix": ("(d) Quix Streams, batching sink", ["-m", "bench.persist_rivals.quix"], 1),
-    "bare": ("(f) bare confluent-kafka + asyncpg", ["-m", "bench.persist_rivals.bare"], 1),
+
+@dataclass(frozen=True)
+class Way:
+    """One program: what it is, its module and words, the share of the events it gets, and how its rows are counted."""
+
+    title: str
+    module: Sequence[str]
+    part: float = 1.0
+    seen: str = "SELECT coalesce(sum(raw_view_count), 0) FROM wishlist_shares"
+
+
+_RIVALS = "bench.persist_rivals"
+WAYS: dict[str, Way] = {
+    "ours": Way("(a) the persist agent", ["streams", "persist"]),
+    "stock_take": Way("(b) stock Faust with take", [f"{_RIVALS}.stock_take"], 0.5),
+    "stock_single": Way("(c) stock Faust, a transaction an event", [f"{_RIVALS}.stock_single"], 0.03),
+    "quix": Way("(d) Quix Streams, batching sink", [f"{_RIVALS}.quix"]),
+    "connect": Way(
+        "(e) Kafka Connect, JDBC upsert (lesser work)",
+        [f"{_RIVALS}.connect"],
+        1,
+        f"SELECT count(*) FROM {connect.TABLE}",
+    ),
+    "bare": Way("(f) bare confluent-kafka + asyncpg", [f"{_RIVALS}.bare"]),
 }
-_SEEN = "SELECT coalesce(sum(raw_view_count), 0) FROM wishlist_shares"
 
 
-async def one_run(lab: Lab, command: list[str], wanted: int, python: str) -> float:
+async def count_seen(lab: Lab, way: Way) -> int:
+    """How many events' rows are there."""
+    try:
+        return int(await lab.pool.fetchval(way.seen))
+    except asyncpg.UndefinedTableError:  # Connect makes its table with the first row
+        return 0
+
+
+async def one_run(lab: Lab, way: Way, wanted: int, python: str) -> float:
     """Events/s of one way: *wanted* human views written, from the first seen to the last."""
     for table in ("ledger", "watermarks", "share_visitors", "wishlist_shares"):
         await lab.pool.execute(f"TRUNCATE {table} CASCADE")
+    await lab.pool.execute(f"DROP TABLE IF EXISTS {connect.TABLE}")
     await lab.pool.execute("VACUUM ANALYZE")
     await lab.pool.execute("CHECKPOINT")
-    env = {**lab.env, "STREAM_GROUP_SUFFIX": f"-{uuid4().hex[:8]}", "PYTHONPATH": str(ROOT)}
+    env = {
+        **lab.env,
+        "STREAM_GROUP_SUFFIX": f"-{uuid4().hex[:8]}",
+        "PYTHONPATH": str(ROOT),
+        "WISHLIST_CACHE": str(CACHE),
+    }
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: ASYNC220  # starting it is quick, and nothing else runs here
-            [python, *command], cwd=ROOT, env=env, stdout=log, stderr=log
+            [python, "-m", *way.module], cwd=ROOT, env=env, stdout=log, stderr=log
         )
         try:
             first: tuple[float, int] | None = None
             deadline = time.monotonic() + 180
             while time.monotonic() < deadline:
-                seen = int(await lab.pool.fetchval(_SEEN))
+                seen = await count_seen(lab, way)
                 now = time.perf_counter()
                 if first is None and seen:
                     first = (now, seen)
@@ -61,10 +95,23 @@ async def one_run(lab: Lab, command: list[str], wanted: int, python: str) -> flo
                     return (seen - first[1]) / (now - first[0])
                 await asyncio.sleep(0.02)
             log.seek(0)
-            raise RuntimeError(f"{' '.join(command)} did not finish:\n{log.read()[-2000:].decode()}")
+            raise RuntimeError(f"{way.title} did not finish:\n{log.read()[-2000:].decode()}")
         finally:
             process.kill()
             process.wait()
+
+
+def quix_environment() -> str:
+    """The interpreter of an environment with Quix Streams, made once: its pins are not ours."""
+    folder = CACHE / "quix"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        uv = str(CACHE / "uv" / "bin" / "uv")
+        needed = ["quixstreams==3.28.1", "asyncpg", "fastavro", "msgspec", "uuid-utils", "pydantic-settings"]
+        needed += ["structlog", "prometheus-client"]
+        subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(folder)], check=True)
+        subprocess.run([uv, "pip", "install", "-q", "--python", str(python), *needed], check=True)
+    return str(python)
 
 
 async def main() -> None:
@@ -76,18 +123,23 @@ async def main() -> None:
     arguments = parser.parse_args()
     ways = [name for name in arguments.ways.split(",") if name in WAYS]
     rates: dict[str, list[float]] = {name: [] for name in ways}
-    quix_python = os.environ.get("BENCH_PYTHON", sys.executable)
+    quix_python = quix_environment() if "quix" in ways else ""
     async with open_lab(Path(tempfile.mkdtemp())) as lab:
         events = story(arguments.events)
         views = sum(1 for e in events if e.page_view_id is not None)
         lab.produce_events(events)
-        await (await asyncpg.connect(lab.dsn)).close()
+        if "connect" in ways:
+            topic = connect.json_topic(lab.kafka.events_topic)
+            admin = AdminClient({"bootstrap.servers": lab.kafka.bootstrap_servers})
+            admin.create_topics([NewTopic(topic, 12, 1)])[topic].result(30)
+            replace(lab, kafka=lab.kafka.model_copy(update={"events_topic": topic})).produce(connect.as_json(events))
         for run in range(arguments.runs):
             for name in ways:
-                title, command, part = WAYS[name]
-                rate = await one_run(lab, command, int(views * part), quix_python if name == "quix" else sys.executable)
+                way = WAYS[name]
+                wanted = len(events) if name == "connect" else int(views * way.part)
+                rate = await one_run(lab, way, wanted, quix_python if name == "quix" else sys.executable)
                 rates[name].append(rate)
-                console.print(f"run {run + 1}: {title}: {rate:,.0f} events/s")
+                console.print(f"run {run + 1}: {way.title}: {rate:,.0f} events/s")
     table = Table(
         "way", "events/s (median)", "min to max", "ours / this, pair by pair", title=f"{arguments.events:,} events"
     )
@@ -96,7 +148,7 @@ async def main() -> None:
         figures = rates[name]
         ratios = sorted(a / b for a, b in zip(rates.get("ours", figures), figures, strict=True))
         table.add_row(
-            WAYS[name][0],
+            WAYS[name].title,
             f"{statistics.median(figures):,.0f}",
             f"{min(figures):,.0f} to {max(figures):,.0f}",
             f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",

@@ -27,7 +27,7 @@ from streams.transport import Fetched
 
 Payload = ShareEvent | DeadLetter
 Decode = Callable[[ConsumerRecord], Payload | None]
-_DECODE_SLICE = 200
+_DECODE_SLICE = 50
 
 
 @dataclass(frozen=True, slots=True)
