@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
-from clients.postgres import Database
+from asyncpg.pool import PoolConnectionProxy
+
 from sinks import postgres
-from sinks.contract import Applied, Batch, DeadLetter, Partition
+from sinks.contract import Applied, Batch, DeadLetter
 
 GROUP = "dead-letter-store-wishlist-social"
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-class DeadLetterStore:
+class DeadLetterStore(postgres.PostgresSink):
     """The sink of the group that reads the DLQ. It never rejects: what a header lacks is stored as unknown."""
 
-    def __init__(self, database: Database, group: str = GROUP) -> None:
-        self.group = group
-        self._database = database
-
-    async def positions(self, starts: Mapping[Partition, int]) -> dict[Partition, int]:
-        """See :meth:`sinks.contract.Sink.positions`."""
-        return await postgres.read_positions(self._database, self.group, starts)
-
-    async def apply(self, batch: Batch) -> Applied:
-        """See :meth:`sinks.contract.Sink.apply`."""
+    async def _write(self, connection: PoolConnectionProxy, batch: Batch) -> Applied:
         rows = [_row(letter) for letter in batch.dead_letters]
-        async with postgres.transaction(self._database) as connection:
-            await postgres.move_watermarks(connection, self.group, batch.moves)
-            await connection.executemany(
-                """INSERT INTO dead_letters (
-                       dlq_partition, dlq_offset, consumer_group, event_id, original_topic, original_partition,
-                       original_offset, original_timestamp, key, value, error_class, error_message, traceback,
-                       attempts, first_failure, last_failure, redrive_count)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-                   ON CONFLICT DO NOTHING""",
-                rows,
-            )
+        await connection.executemany(
+            """INSERT INTO dead_letters (
+                   dlq_partition, dlq_offset, consumer_group, event_id, original_topic, original_partition,
+                   original_offset, original_timestamp, key, value, error_class, error_message, traceback,
+                   attempts, first_failure, last_failure, redrive_count)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+               ON CONFLICT DO NOTHING""",
+            rows,
+        )
         return Applied(len(rows), 0)
 
 

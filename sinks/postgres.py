@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -11,7 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from clients.postgres import Database
 from schemas.event import ShareEvent
-from sinks.contract import Fenced, GroupStopped, Move, Partition, Reject, Retry
+from sinks.contract import Applied, Batch, Fenced, GroupStopped, Move, Partition, Reject, Retry
 
 # Classes of SQLSTATE that speak of the data, not of the server's state (PostgreSQL manual, appendix A).
 _DATA_FAULTS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
@@ -106,3 +107,25 @@ async def unseen(connection: PoolConnectionProxy, group: str, events: Sequence[S
     fresh: set[UUID] = {row["event_id"] for row in rows}
     first_of_each = {event.event_id: event for event in reversed(events) if event.event_id in fresh}
     return list(reversed(first_of_each.values()))
+
+
+class PostgresSink(ABC):
+    """A sink whose effects and watermarks are one transaction in PostgreSQL; each destination says its effects."""
+
+    def __init__(self, database: Database, group: str) -> None:
+        self.group = group
+        self._database = database
+
+    async def positions(self, starts: Mapping[Partition, int]) -> dict[Partition, int]:
+        """See :meth:`sinks.contract.Sink.positions`."""
+        return await read_positions(self._database, self.group, starts)
+
+    async def apply(self, batch: Batch) -> Applied:
+        """See :meth:`sinks.contract.Sink.apply`."""
+        async with transaction(self._database) as connection:
+            await move_watermarks(connection, self.group, batch.moves)
+            return await self._write(connection, batch)
+
+    @abstractmethod
+    async def _write(self, connection: PoolConnectionProxy, batch: Batch) -> Applied:
+        """Write what *batch* brings, in the transaction that moves its watermarks."""

@@ -14,33 +14,21 @@ from uuid import UUID
 
 from asyncpg.pool import PoolConnectionProxy
 
-from clients.postgres import Database
 from schemas.event import EventType, ShareEvent
 from schemas.ids import public_item_id, public_wishlist_id
 from sinks import postgres
-from sinks.contract import Applied, Batch, Partition
+from sinks.contract import Applied, Batch
 
 GROUP = "share-store-wishlist-social"
 
 
-class ShareStore:
+class ShareStore(postgres.PostgresSink):
     """The sink of the persist agent."""
 
-    def __init__(self, database: Database, group: str = GROUP) -> None:
-        self.group = group
-        self._database = database
-
-    async def positions(self, starts: Mapping[Partition, int]) -> dict[Partition, int]:
-        """See :meth:`sinks.contract.Sink.positions`."""
-        return await postgres.read_positions(self._database, self.group, starts)
-
-    async def apply(self, batch: Batch) -> Applied:
-        """See :meth:`sinks.contract.Sink.apply`."""
-        async with postgres.transaction(self._database) as connection:
-            await postgres.move_watermarks(connection, self.group, batch.moves)
-            known = [event for event in batch.events if event.event_type is not EventType.UNKNOWN]
-            fresh = await postgres.unseen(connection, self.group, known)
-            await write(connection, fresh)
+    async def _write(self, connection: PoolConnectionProxy, batch: Batch) -> Applied:
+        known = [event for event in batch.events if event.event_type is not EventType.UNKNOWN]
+        fresh = await postgres.unseen(connection, self.group, known)
+        await write(connection, fresh)
         return Applied(len(fresh), len(batch.events) - len(fresh))
 
 

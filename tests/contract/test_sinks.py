@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -196,3 +196,31 @@ async def test_events_of_a_list_that_is_gone_are_passed_by(database: Database, p
         "SELECT count(*) FROM wishlist_shares WHERE share_token = $1", gone.share_token
     )
     assert found == 0
+
+
+async def test_a_view_of_a_day_old_picture_asks_for_a_new_one(database: Database, partition: Partition) -> None:
+    sink = PreviewQueue(database, f"test-{uuid4()}")
+    await sink.positions({partition: 0})
+    made = event()
+    await sink.apply(batch(partition, 0, 1, [made]))
+    pool = await database.pool()
+    rendered = datetime(2026, 1, 1, tzinfo=UTC)
+    await pool.execute(
+        "UPDATE previews SET state = 'done', rendered_at = $2 WHERE share_id = $1", made.share_id, rendered
+    )
+    states = []
+    for offset, age in enumerate((timedelta(hours=23), timedelta(hours=25)), start=1):
+        view = event(EventType.VIEWED, share_token=made.share_token, timestamp=rendered + age)
+        await sink.apply(batch(partition, offset, offset + 1, [view]))
+        states.append(await pool.fetchval("SELECT state FROM previews WHERE share_id = $1", made.share_id))
+    assert states == ["done", "due"]
+
+
+async def test_a_revoked_share_gets_no_picture_whatever_comes_after(database: Database, partition: Partition) -> None:
+    sink = PreviewQueue(database, f"test-{uuid4()}")
+    await sink.positions({partition: 0})
+    made = event()
+    for offset, kind in enumerate((EventType.REVOKED, EventType.CREATED, EventType.SETTINGS_CHANGED)):
+        await sink.apply(batch(partition, offset, offset + 1, [event(kind, share_token=made.share_token)]))
+    state = await (await database.pool()).fetchval("SELECT state FROM previews WHERE share_id = $1", made.share_id)
+    assert state == "withdrawn"
