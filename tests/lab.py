@@ -219,40 +219,46 @@ async def eventually(true: Callable[[], Any], within: float, what: str) -> None:
 
 
 @asynccontextmanager
+async def open_database(name: str) -> AsyncIterator[str]:
+    """The DSN of a fresh database with schema and development data, dropped at the end."""
+    base = PostgresSettings().dsn
+    admin = await asyncpg.connect(base)
+    await admin.execute(f'CREATE DATABASE "{name}"')
+    try:
+        dsn = urlunsplit(urlsplit(base)._replace(path=f"/{name}"))
+        connection = await asyncpg.connect(dsn)
+        await migrations.migrate(connection)
+        await seed(connection)
+        await connection.close()
+        yield dsn
+    finally:
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        await admin.close()
+
+
+@asynccontextmanager
 async def open_lab(logs: Path) -> AsyncIterator[Lab]:
     """A fresh database and fresh topics on the running parts."""
     name = f"lab_{uuid4().hex[:12]}"
-    base = PostgresSettings()
-    admin = await asyncpg.connect(base.dsn)
-    await admin.execute(f'CREATE DATABASE "{name}"')
-    await admin.close()
-    dsn = urlunsplit(urlsplit(base.dsn)._replace(path=f"/{name}"))
     kafka = KafkaSettings(
         events_topic=f"{name}.events", dlq_topic=f"{name}.events.dlq", replication_factor=1, min_insync_replicas=1
     )
-    connection = await asyncpg.connect(dsn)
-    await migrations.migrate(connection)
-    await seed(connection)
-    await connection.close()
     list(topics.ensure(kafka))
     env = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
-        "POSTGRES_DSN": dsn,
         "KAFKA_EVENTS_TOPIC": kafka.events_topic,
         "KAFKA_DLQ_TOPIC": kafka.dlq_topic,
         "STREAM_METRICS_PORT": "0",
         "STREAM_SESSION_TIMEOUT_SECONDS": "6",
         "STREAM_GROUP_SUFFIX": f"-{name}",
     }
-    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=3)
-    lab = Lab(kafka, dsn, env, pool, logs)
-    try:
-        yield lab
-    finally:
-        lab.stop_all()
-        await pool.close()
-        admin = await asyncpg.connect(base.dsn)
-        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-        await admin.close()
-        AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).delete_topics([kafka.events_topic, kafka.dlq_topic])
+    async with open_database(name) as dsn:
+        pool = await asyncpg.create_pool(dsn, min_size=1, max_size=3)
+        lab = Lab(kafka, dsn, {**env, "POSTGRES_DSN": dsn}, pool, logs)
+        try:
+            yield lab
+        finally:
+            lab.stop_all()
+            await pool.close()
+    AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).delete_topics([kafka.events_topic, kafka.dlq_topic])

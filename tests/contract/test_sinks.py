@@ -18,6 +18,7 @@ from sinks.contract import Batch, DeadLetter, Fenced, GroupStopped, Move, Partit
 from sinks.dead_letters import DeadLetterStore
 from sinks.previews import PreviewQueue
 from sinks.share_store import ShareStore
+from tests.lab import open_database
 from tests.memory_sink import MemorySink
 
 TOPIC_ID = UUID(int=7)
@@ -51,9 +52,10 @@ def event(kind: EventType = EventType.CREATED, **changes: Any) -> ShareEvent:
 
 @pytest.fixture
 async def database() -> AsyncIterator[Database]:
-    database = Database(PostgresSettings())
-    yield database
-    await (await database.pool()).close()
+    async with open_database(f"contract_{uuid4().hex[:12]}") as dsn:
+        database = Database(PostgresSettings(dsn=dsn))
+        yield database
+        await (await database.pool()).close()
 
 
 @pytest.fixture(params=sorted(FACTORIES))
