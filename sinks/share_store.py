@@ -62,15 +62,20 @@ async def write(connection: PoolConnectionProxy, events: Sequence[ShareEvent]) -
 
 async def _ensure_shares(connection: PoolConnectionProxy, events: Sequence[ShareEvent]) -> set[UUID]:
     """A row for each share that any event speaks of, unless its list or owner is gone; returns those there are."""
-    shares = {event.share_id: event for event in reversed(events)}.values()
-    await connection.execute(
+    by_id = {event.share_id: event for event in reversed(events)}
+    rows = await connection.fetch("SELECT id FROM wishlist_shares WHERE id = ANY($1::uuid[])", list(by_id))
+    known = {row["id"] for row in rows}
+    shares = [event for share, event in by_id.items() if share not in known]
+    if not shares:
+        return known
+    rows = await connection.fetch(
         """INSERT INTO wishlist_shares
                (id, wishlist_id, share_token, created_by, expires_at, share_channel, created_at, updated_at)
            SELECT s.id, s.wishlist_id, s.token, s.owner, s.expires_at, s.channel, s.at, s.at
            FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[], $6::text[],
                        $7::timestamptz[]) AS s(id, wishlist_id, token, owner, expires_at, channel, at)
            JOIN wishlists w ON w.id = s.wishlist_id JOIN users u ON u.id = s.owner
-           ON CONFLICT (id) DO NOTHING""",
+           ON CONFLICT (id) DO UPDATE SET id = EXCLUDED.id RETURNING wishlist_shares.id""",
         [e.share_id for e in shares],
         [e.wishlist_id for e in shares],
         [e.share_token for e in shares],
@@ -79,10 +84,7 @@ async def _ensure_shares(connection: PoolConnectionProxy, events: Sequence[Share
         [str(e.share_channel) for e in shares],
         [e.timestamp for e in shares],
     )
-    rows = await connection.fetch(
-        "SELECT id FROM wishlist_shares WHERE id = ANY($1::uuid[])", [e.share_id for e in shares]
-    )
-    return {row["id"] for row in rows}
+    return known | {row["id"] for row in rows}
 
 
 async def _describe(connection: PoolConnectionProxy, created: Sequence[ShareEvent]) -> None:

@@ -10,6 +10,9 @@ ALTER TABLE wishlist_shares
     ADD COLUMN settings_event  UUID,
     ADD COLUMN snapshot_items  UUID[];
 
+-- Counters move all the time and no index holds them: room on each page keeps an update from touching six indexes.
+ALTER TABLE wishlist_shares SET (fillfactor = 50);
+
 -- Per-item visibility: the newest word by (changed_at, event_id) wins, in whatever order words arrive.
 CREATE TABLE share_item_visibility (
     share_id    UUID NOT NULL REFERENCES wishlist_shares(id) ON DELETE CASCADE,
