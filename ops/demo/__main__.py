@@ -1,0 +1,127 @@
+"""Plays the spec's nine HTTP traces against the running API, then shows what each consumer made of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import asyncpg
+import httpx
+from redis import Redis
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+
+from config.settings import ApiSettings, AuthSettings, KafkaSettings, PostgresSettings, RedisSettings
+from ops.demo import reconcile
+from ops.demo.story import Story
+from ops.tokens import signer
+
+console = Console(width=100, highlight=False)
+_WAIT_SECONDS = 45
+_GROUPS = ("share-store-wishlist-social", "preview-renderer-wishlist-social")
+
+
+async def main() -> int:
+    """Play, show, check; returns the exit code."""
+    api, kafka = ApiSettings(), KafkaSettings()
+    base = f"http://{api.host}:{api.port}"
+    # Maya may have used up her hour's shares in an earlier demo.
+    Redis.from_url(RedisSettings().url).delete("rate:share_create:user_maya")
+    connection = await asyncpg.connect(PostgresSettings().dsn)
+    await connection.execute("UPDATE wishlist_items SET removed_at = NULL WHERE public_id = 'item_removed'")
+    with httpx.Client(base_url=base, timeout=20) as http:
+        story = Story(http, signer(AuthSettings()), console)
+        console.print(Rule("[bold]The spec's traces, one after another[/]", align="left"))
+        token = story.create()
+        await connection.execute("UPDATE wishlist_items SET removed_at = now() WHERE public_id = 'item_removed'")
+        story.view_page(token)
+        story.look_up(token)
+        story.add(token)
+        second = story.reach_the_limit()
+        story.revoke(second)
+        story.revoked_page(second)
+        story.unknown_list()
+        story.foreign_list()
+        console.print(Rule("[bold]What the consumers did[/]", align="left"))
+        await _settled(connection, kafka, token)
+        await _show_groups(connection, kafka)
+        await _show_share(connection, token)
+        _save_picture(http, token, base)
+    console.print(Rule("[bold]Does PostgreSQL hold what the topic holds?[/]", align="left"))
+    differences = await reconcile.compare(connection, kafka, console)
+    await connection.close()
+    if story.surprises or differences:
+        for surprise in [*story.surprises, *differences]:
+            console.print(f"[red]✗ {surprise}[/]")
+        return 1
+    console.print("[green]✓ every answer as expected; every event of the topic is in PostgreSQL exactly once[/]")
+    console.print("\ngo on with ./run status, ./run test, ./run wishlist --help; ./run down stops everything")
+    return 0
+
+
+async def _settled(connection: asyncpg.Connection, kafka: KafkaSettings, token: str) -> None:
+    """Wait until both groups are at the log's end and the share has its picture."""
+    began = time.monotonic()
+    with console.status("waiting for the consumers") as status:
+        while time.monotonic() - began < _WAIT_SECONDS:
+            ends = await asyncio.to_thread(reconcile.log_ends, kafka)
+            lags = {group: sum(ends.values()) - sum((await _marks(connection, group)).values()) for group in _GROUPS}
+            done = await connection.fetchval("SELECT state = 'done' FROM previews WHERE share_token = $1", token)
+            if done and not any(lags.values()):
+                console.print(f"all caught up [dim]{time.monotonic() - began:.1f} s after the last request[/]")
+                return
+            status.update(f"waiting for the consumers: {sum(lags.values())} records to go")
+            await asyncio.sleep(0.1)
+    console.print(f"[yellow]not caught up within {_WAIT_SECONDS} s: see ./run logs persist and ./run logs preview[/]")
+
+
+async def _marks(connection: asyncpg.Connection, group: str) -> dict[int, int]:
+    rows = await connection.fetch(
+        "SELECT partition, next_offset FROM watermarks WHERE consumer_group = $1 AND topic = $2",
+        group,
+        KafkaSettings().events_topic,
+    )
+    return {row["partition"]: row["next_offset"] for row in rows}
+
+
+async def _show_groups(connection: asyncpg.Connection, kafka: KafkaSettings) -> None:
+    table = Table("consumer group", "records in the log", "applied", "lag", box=None, pad_edge=False)
+    end = sum(reconcile.log_ends(kafka).values())
+    for group in _GROUPS:
+        applied = sum((await _marks(connection, group)).values())
+        table.add_row(group, f"{end:,}", f"{applied:,}", f"{end - applied:,}")
+    console.print(table)
+    letters = await connection.fetchval("SELECT count(*) FROM dead_letters")
+    console.print(f"dead letters: {letters}")
+
+
+async def _show_share(connection: asyncpg.Connection, token: str) -> None:
+    row = await connection.fetchrow(
+        """SELECT s.share_channel, s.view_count, s.raw_view_count, s.unique_viewers, s.items_added, s.is_revoked,
+                  (SELECT string_agg(p.name || ' → ' || w.public_id, ', ') FROM wishlist_items i
+                   JOIN products p ON p.id = i.product_id JOIN wishlists w ON w.id = i.wishlist_id
+                   WHERE i.source_share_id = s.id) AS copied
+           FROM wishlist_shares s WHERE share_token = $1""",
+        token,
+    )
+    table = Table("wishlist_shares", "", box=None, pad_edge=False)
+    for name, value in (row or {}).items():
+        table.add_row(f"[dim]{name}[/]", str(value))
+    console.print(table)
+
+
+def _save_picture(http: httpx.Client, token: str, base: str) -> None:
+    picture = http.get(f"/social/{token}/preview.png")
+    path = Path(os.environ["WISHLIST_STATE"]) / "demo" / "preview.png"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(picture.content)
+    console.print(f"the preview     {path} [dim]({len(picture.content) / 1000:.0f} KB)[/]")
+    console.print(f"the shared page {base}/wishlists/shared/{token}")
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
