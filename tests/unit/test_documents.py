@@ -1,0 +1,22 @@
+"""The generated pages are those that the code would write, and every setting says what it is for."""
+
+from __future__ import annotations
+
+import pytest
+
+from config.settings import ALL
+from ops import documents
+
+
+@pytest.mark.parametrize("name", sorted(documents.PAGES))
+def test_the_committed_page_is_current(name: str) -> None:
+    assert (documents.DOCS / name).read_text() == documents.PAGES[name](), "run ./run wishlist documents"
+
+
+def test_every_setting_is_described() -> None:
+    assert [
+        f"{model.__name__}.{name}"
+        for model in ALL
+        for name, field in model.model_fields.items()
+        if not field.description
+    ] == []
