@@ -16,7 +16,7 @@ from ops.stack.parts import ROOT
 from ops.stack.state import State
 
 console = Console(stderr=True)
-LONG = {"FAULT_EVENTS": "100000", "FAULT_KILLS": "20"}
+LONG = {"FAULT_EVENTS": "100000", "FAULT_KILLS": "20", "FAULT_JOINS": "5"}
 CHECKS = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports"])
 NO_TESTS = 5  # pytest's exit code where nothing was selected
 

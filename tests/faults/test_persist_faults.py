@@ -14,6 +14,7 @@ from tests.lab import CODEC, Lab, event, eventually, expected_totals, story
 
 EVENTS = int(os.environ.get("FAULT_EVENTS", "20000"))
 KILLS = int(os.environ.get("FAULT_KILLS", "5"))
+JOINS = int(os.environ.get("FAULT_JOINS", "3"))
 
 
 def group(lab: Lab) -> str:
@@ -55,14 +56,14 @@ async def test_a_second_worker_joins_and_leaves(lab: Lab) -> None:
     half = len(events) // 2
     lab.produce_events(events[:half])
     lab.start()
-    chunk = max(1, half // 3)
-    for number in range(3):
+    chunk = max(1, half // JOINS)
+    for number in range(JOINS):
         second = lab.start()
         lab.produce_events(events[half + number * chunk : half + (number + 1) * chunk])
         await asyncio.sleep(4)
         second.send_signal(signal.SIGTERM if number % 2 else signal.SIGKILL)
         second.wait(30)
-    lab.produce_events(events[half + 3 * chunk :])
+    lab.produce_events(events[half + JOINS * chunk :])
     await lab.applied(group(lab))
     assert await lab.totals() == expected_totals(events)
     await kafka_never_ahead(lab)
