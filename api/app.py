@@ -17,9 +17,11 @@ from api.cache import ShareCache
 from api.database import Database
 from api.idempotency import Plans
 from api.limits import Limit, Limiter
+from api.messages import MessageBox
 from api.middleware import Surroundings
 from api.pictures import Pictures
 from api.publisher import Publisher
+from api.purge import CdnPurge
 from api.reads import ShareReader
 from api.redis_gate import RedisGate
 from api.services import Services
@@ -29,6 +31,7 @@ from clients.objects import ObjectStore
 from clients.outbox import OutboxRelay
 from clients.postgres import open_pool
 from clients.producer import EventProducer
+from clients.registry import open_codec
 from config.settings import (
     ApiSettings,
     AuthSettings,
@@ -38,7 +41,6 @@ from config.settings import (
     RedisSettings,
     load,
 )
-from schemas.codec import Codec, load_schemas
 
 _DRAIN_SECONDS = 5.0
 
@@ -90,7 +92,7 @@ def _with_sign_in(document: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def _running(settings: Settings, authenticator: Authenticator, addresses: AddressBook) -> AsyncIterator[Services]:
-    codec = Codec(load_schemas())
+    codec = await asyncio.to_thread(open_codec, settings.kafka)
     pool = await open_pool(settings.postgres)
     db = Database(pool)
     gate = RedisGate(open_redis(settings.redis))
@@ -115,12 +117,15 @@ async def _running(settings: Settings, authenticator: Authenticator, addresses: 
         plans=Plans(gate),
         pictures=Pictures(store=ObjectStore(settings.objects), db=db, breaker=breaker),
         breaker=breaker,
+        messages=MessageBox(db),
+        cdn=CdnPurge(settings.api.purge_url),
     )
     relay = asyncio.create_task(OutboxRelay(pool, producer).run(), name="outbox-relay")
     try:
         yield services
     finally:
         await publisher.drain(_DRAIN_SECONDS)
+        await services.cdn.close()
         relay.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await relay

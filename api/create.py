@@ -88,7 +88,8 @@ async def create_share(wishlist: str, request: Request, user: User, api: Api) ->
     items: list[dict[str, Any]] = orjson.loads(row["items"] or "[]")
     hidden = _hidden(body, items)
     verdict = await api.limiter.hit(api.share_limit, user, member=plan.event_id.hex)
-    share = _share(plan, body, row, [item["id"] for item in hidden])
+    message = await api.messages.seal(row["owner_id"], body.message)
+    share = _share(plan, body, row, [item["id"] for item in hidden], message)
     visible = [item["product"] for item in items if item not in hidden]
     event = events.created(
         share,
@@ -130,7 +131,7 @@ def _hidden(body: ShareRequest, items: list[dict[str, Any]]) -> list[dict[str, A
     return hidden
 
 
-def _share(plan: Plan, body: ShareRequest, row: asyncpg.Record, hidden: list[str]) -> Share:
+def _share(plan: Plan, body: ShareRequest, row: asyncpg.Record, hidden: list[str], message: str | None) -> Share:
     days = body.expires_in_days
     return Share(
         share_id=share_id_for(plan.token),
@@ -140,7 +141,7 @@ def _share(plan: Plan, body: ShareRequest, row: asyncpg.Record, hidden: list[str
         channel=Channel(body.channel),
         expires_at=None if days is None else plan.at.replace(microsecond=0) + timedelta(days=days),
         hidden_item_ids=tuple(UUID(item) for item in hidden),
-        message=body.message or None,
+        message=message,
         created_at=plan.at,
     )
 

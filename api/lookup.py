@@ -43,8 +43,9 @@ async def look_up(
     opened = await api.reader.open(token)
     count_view(api, request, opened, user, page_view_id or uuid7(), by_program=True)
     is_owner = user == opened.shown.owner_public_id
+    message = await api.messages.open(opened.share.owner_id, opened.share.message)
     body = {
-        "wishlist": _wishlist(opened, is_owner=is_owner),
+        "wishlist": _wishlist(opened, message, is_owner=is_owner),
         "can_add_to_own_list": user is not None and not is_owner,
         "is_authenticated": user is not None,
     }
@@ -97,7 +98,7 @@ def count_view(
     api.publisher.publish_later(event, is_row=opened.is_row)
 
 
-def _wishlist(opened: Opened, *, is_owner: bool) -> dict[str, Any]:
+def _wishlist(opened: Opened, message: str | None, *, is_owner: bool) -> dict[str, Any]:
     shown: SharedList = opened.shown
     body: dict[str, Any] = {
         "title": shown.title,
@@ -107,7 +108,7 @@ def _wishlist(opened: Opened, *, is_owner: bool) -> dict[str, Any]:
         "total_value": orjson.Fragment(shown.total),
         "currency": shown.currency,
         "created_at": iso(shown.listed_at),
-        "message": opened.share.message,
+        "message": message,
     }
     if is_owner:
         body["share_view_count"] = shown.view_count

@@ -18,7 +18,7 @@ _PUBLIC_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _OWNED_SHARE = """
 SELECT w.id AS wishlist_id, u.id AS owner_id, u.public_id AS owner, s.id AS share_id, s.share_channel, s.expires_at,
-       s.message, s.created_at, s.is_revoked, s.expired_at,
+       s.message, s.created_at, s.is_revoked, s.expired_at, s.snapshot_items,
        EXISTS (SELECT FROM event_outbox o WHERE o.share_token = $2) AS has_unsent,
        ARRAY(SELECT v.item_id FROM share_item_visibility v WHERE v.share_id = s.id AND NOT v.visible) AS hidden
 FROM wishlists w
@@ -38,13 +38,17 @@ class ShareClosed(ApiError):
 
 @dataclass(frozen=True, slots=True)
 class OwnedShare:
-    """A share that its owner works on. *is_row*: PostgreSQL has it; *has_unsent*: events of it wait in the outbox."""
+    """A share that its owner works on. *is_row*: PostgreSQL has it; *has_unsent*: events of it wait in the outbox.
+
+    *snapshot*: the only items that it shows; None where it shows the list's current ones.
+    """
 
     share: Share
     is_row: bool
     is_revoked: bool
     is_expired: bool
     has_unsent: bool
+    snapshot: tuple[UUID, ...] | None = None
 
 
 def wishlist_not_found(wishlist: str) -> ApiError:
@@ -101,4 +105,5 @@ async def owned_share(db: Database, reader: ShareReader, *, wishlist: str, token
         is_revoked=row["is_revoked"],
         is_expired=row["expired_at"] is not None,
         has_unsent=row["has_unsent"],
+        snapshot=None if row["snapshot_items"] is None else tuple(row["snapshot_items"]),
     )

@@ -32,10 +32,10 @@ async def show_page(token: str, request: Request, api: Api) -> Response:
     opened = await api.reader.open(token)
     if request.method == "HEAD" or is_bot(visitor_of(request, api.settings).user_agent):
         count_view(api, request, opened, None, uuid7(), is_bot=True)
-    return Response(_page(api, opened), media_type=HTML, headers=_HEADERS)
+    return Response(await _page(api, opened), media_type=HTML, headers=_HEADERS)
 
 
-def _page(api: Services, opened: Opened) -> bytes:
+async def _page(api: Services, opened: Opened) -> bytes:
     share, shown = opened.share, opened.shown
     items: list[dict[str, Any]] = orjson.loads(shown.items)
     return render(
@@ -43,7 +43,7 @@ def _page(api: Services, opened: Opened) -> bytes:
         token=share.token,
         title=shown.title,
         owner=shown.owner_display_name,
-        message=share.message,
+        message=await api.messages.open(share.owner_id, share.message),
         items=[{**item, "price_text": money(item["price"], item["currency"])} for item in items],
         item_count=shown.item_count,
         total=money(orjson.loads(shown.total), shown.currency) if shown.currency else None,

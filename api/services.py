@@ -13,8 +13,10 @@ from api.cache import ShareCache
 from api.database import Database
 from api.idempotency import Plans
 from api.limits import Limit, Limiter
+from api.messages import MessageBox
 from api.pictures import Pictures
 from api.publisher import Publisher
+from api.purge import CdnPurge
 from api.reads import ShareReader
 from api.redis_gate import RedisGate
 from api.visitors import AddressBook
@@ -40,6 +42,8 @@ class Services:
     plans: Plans
     pictures: Pictures
     breaker: BreakerView
+    messages: MessageBox
+    cdn: CdnPurge
 
     def share_url(self, token: str) -> str:
         """The link that people send each other."""
@@ -49,8 +53,12 @@ class Services:
         """The stable address of a share's preview picture; *version* is its content hash."""
         if self.settings.static_previews:
             return self.generic_picture_url
-        suffix = f"?v={version[:16]}" if version else ""
+        suffix = f"?v={version.removeprefix('sha256:')[:12]}" if version else ""
         return f"{self.settings.cdn_url}/social/{token}/preview.png{suffix}"
+
+    def purge_share(self, token: str) -> None:
+        """Have the CDN forget what it holds of a share."""
+        self.cdn.purge(self.share_url(token), self.picture_url(token))
 
     @property
     def generic_picture_url(self) -> str:

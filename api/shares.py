@@ -52,17 +52,15 @@ SET visible = EXCLUDED.visible, changed_at = EXCLUDED.changed_at, event_id = EXC
 WHERE (t.changed_at, t.event_id) < (EXCLUDED.changed_at, EXCLUDED.event_id)
 """
 _SETTINGS = """
-UPDATE wishlist_shares SET expires_at = $2, settings_at = $3, settings_event = $4, updated_at = greatest(updated_at, $3)
+UPDATE wishlist_shares SET expires_at = $2, settings_at = $3, settings_event = $4, snapshot_items = $5,
+       updated_at = greatest(updated_at, $3)
 WHERE id = $1 AND (settings_at IS NULL OR (settings_at, settings_event) < ($3, $4))
 """
-_TAKE_SNAPSHOT = """
-UPDATE wishlist_shares s SET snapshot_items = ARRAY(
-    SELECT i.id FROM wishlist_items i
-    LEFT JOIN share_item_visibility v ON v.share_id = s.id AND v.item_id = i.id
-    WHERE i.wishlist_id = s.wishlist_id AND i.removed_at IS NULL AND coalesce(v.visible, TRUE))
-WHERE s.id = $1 AND s.snapshot_items IS NULL
+_SHOWN_NOW = """
+SELECT i.id FROM wishlist_items i
+LEFT JOIN share_item_visibility v ON v.share_id = $1 AND v.item_id = i.id
+WHERE i.wishlist_id = $2 AND i.removed_at IS NULL AND coalesce(v.visible, TRUE)
 """
-_DROP_SNAPSHOT = "UPDATE wishlist_shares SET snapshot_items = NULL WHERE id = $1"
 
 
 class ShareSettings(Body):
@@ -100,9 +98,10 @@ async def list_shares(wishlist: str, user: User, api: Api) -> Response:
     rows = await api.db.rows(
         f"{_SHARES} WHERE s.wishlist_id = $1 ORDER BY s.created_at DESC LIMIT {_MOST_LISTED}", owned["id"]
     )
-    shares = {row["share_token"]: _of_row(api, row) for row in rows}
+    shares = {row["share_token"]: await _of_row(api, row) for row in rows}
     for share in await _not_applied(api, owned):
-        shares.setdefault(share.token, _of_share(api, share))
+        if share.token not in shares:
+            shares[share.token] = await _of_share(api, share)
     newest_first = sorted(shares.values(), key=lambda share: str(share["created_at"]), reverse=True)
     return _json({"shares": newest_first})
 
@@ -147,14 +146,20 @@ async def change_share(wishlist: str, token: str, request: Request, user: User, 
         days = body.expires_in_days
         now = datetime.now(UTC).replace(microsecond=0)
         share = replace(share, expires_at=None if days is None else now + timedelta(days=days))
-    event = events.settings_changed(share, visitor_of(request, api.settings))
-    await api.publisher.publish(event, behind_others=owned.has_unsent)
-    await api.db.execute(_SETTINGS, share.share_id, share.expires_at, event.timestamp, event.event_id)
+    snapshot = owned.snapshot
     if body.snapshot is not None:
         if not owned.is_row and not await _row_exists(api, share):
             raise Unavailable("The share is being written. Try again in a moment.")
-        await api.db.execute(_TAKE_SNAPSHOT if body.snapshot else _DROP_SNAPSHOT, share.share_id)
+        if not body.snapshot:
+            snapshot = None
+        elif snapshot is None:
+            shown = await api.db.rows(_SHOWN_NOW, share.share_id, share.wishlist_id)
+            snapshot = tuple(row["id"] for row in shown)
+    event = events.settings_changed(share, visitor_of(request, api.settings), snapshot_item_ids=snapshot)
+    await api.publisher.publish(event, behind_others=owned.has_unsent)
+    await api.db.execute(_SETTINGS, share.share_id, share.expires_at, event.timestamp, event.event_id, snapshot)
     await _cache_again(api, share)
+    api.purge_share(token)
     return await _answer(api, replace(owned, share=share))
 
 
@@ -175,13 +180,13 @@ async def show_or_hide(wishlist: str, token: str, item: str, request: Request, u
     )
     if item_id is None:
         raise ApiError(404, "ITEM_NOT_FOUND", "This wishlist has no such item")
-    event = events.settings_changed(
-        owned.share, visitor_of(request, api.settings), item_id=item_id, visible=body.visible
-    )
+    visitor = visitor_of(request, api.settings)
+    event = events.item_switched(owned.share, visitor, item_id=item_id, visible=body.visible)
     await api.publisher.publish(event, behind_others=owned.has_unsent)
     await api.db.execute(_TOGGLE, owned.share.share_id, item_id, body.visible, event.timestamp, event.event_id)
     hidden = set(owned.share.hidden_item_ids) - {item_id} | (set() if body.visible else {item_id})
     await _cache_again(api, replace(owned.share, hidden_item_ids=tuple(hidden)))
+    api.purge_share(token)
     return _json({"item_id": item, "visible": body.visible})
 
 
@@ -199,6 +204,7 @@ async def revoke_share(wishlist: str, token: str, request: Request, user: User, 
         await api.cache.bury(token, wishlist_id)
     except RedisAway:
         raise Unavailable("The link is being revoked; the cache does not answer. Send the request again.") from None
+    api.purge_share(token)
     return Response(status_code=204)
 
 
@@ -250,10 +256,10 @@ async def _not_applied(api: Services, owned: asyncpg.Record) -> list[Share]:
 
 async def _answer(api: Services, owned: OwnedShare) -> Response:
     row = await api.db.row(f"{_SHARES} WHERE s.id = $1", owned.share.share_id)
-    return _json(_of_share(api, owned.share) if row is None else _of_row(api, row))
+    return _json(await (_of_share(api, owned.share) if row is None else _of_row(api, row)))
 
 
-def _of_row(api: Services, row: asyncpg.Record) -> dict[str, Any]:
+async def _of_row(api: Services, row: asyncpg.Record) -> dict[str, Any]:
     now = datetime.now(UTC)
     is_expired = row["expired_at"] is not None or (row["expires_at"] is not None and row["expires_at"] <= now)
     return {
@@ -263,7 +269,7 @@ def _of_row(api: Services, row: asyncpg.Record) -> dict[str, Any]:
         "status": "revoked" if row["is_revoked"] else "expired" if is_expired else "active",
         "created_at": iso(row["created_at"]),
         "expires_at": iso(row["expires_at"]),
-        "message": row["message"],
+        "message": await api.messages.open(row["created_by"], row["message"]),
         "hidden_items": row["hidden_items"],
         "snapshot": row["snapshot_items"] is not None,
         "view_count": row["view_count"],
@@ -271,7 +277,7 @@ def _of_row(api: Services, row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
-def _of_share(api: Services, share: Share) -> dict[str, Any]:
+async def _of_share(api: Services, share: Share) -> dict[str, Any]:
     """A share that is no row yet; its hidden items are named once it is."""
     return {
         **_described(api, share.token),
@@ -280,7 +286,7 @@ def _of_share(api: Services, share: Share) -> dict[str, Any]:
         "status": "active" if share.is_open(datetime.now(UTC)) else "expired",
         "created_at": iso(share.created_at),
         "expires_at": iso(share.expires_at),
-        "message": share.message,
+        "message": await api.messages.open(share.owner_id, share.message),
         "hidden_items": [],
         "snapshot": False,
         "view_count": 0,

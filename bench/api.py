@@ -24,6 +24,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from rich.console import Console
@@ -142,13 +143,14 @@ def addresses() -> dict[str, str]:
     }
 
 
-def in_ms(figures: Figures) -> dict[str, float | int]:
+def in_ms(figures: Figures) -> dict[str, Any]:
     """The figures of the spec's table."""
     return {
         "requests_per_second": round(figures.rate, 1),
         "requests": figures.sent,
         **{f"p{part}_ms": round(1_000 * figures.percentile(part / 100), 1) for part in (50, 90, 99)},
         "success_percent": round(100 * figures.success, 2),
+        "statuses": {str(status): count for status, count in sorted(figures.statuses.items())},
     }
 
 

@@ -16,6 +16,8 @@ RATE_LIMIT_FAIL_OPEN = Counter("wishlist_rate_limit_fail_open_total", "Checks pa
 RATE_LIMIT_SECONDS = Histogram("wishlist_rate_limit_check_seconds", "Time of one check.", ["limit"], buckets=_FAST)
 RATE_LIMIT_MEMORY = Gauge("wishlist_rate_limit_memory_bytes", "Redis memory in use.")
 
+CDN_PURGES = Counter("wishlist_cdn_purges_total", "Requests to the CDN's purge hook, by outcome.", ["outcome"])
+
 # --- Events ---------------------------------------------------------------------------------------------------
 EVENTS_SENT = Counter("wishlist_events_sent_total", "Events sent to Kafka, by outcome.", ["event_type", "outcome"])
 OUTBOX_APPENDED = Counter("wishlist_outbox_appended_total", "Events that went to the outbox instead of Kafka.")

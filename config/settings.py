@@ -138,6 +138,9 @@ class ApiSettings(BaseSettings):
     sharing_percentage: int = Field(
         100, ge=0, le=100, description="Flag wishlist-sharing: percentage of users who may create shares."
     )
+    purge_url: str | None = Field(
+        None, description='Hook that is told, as {"urls": […]}, which pages and pictures the CDN must forget.'
+    )
     static_previews: bool = Field(False, description="Operators' switch: serve the generic picture only.")
     visitor_key: str = Field(
         "development-only", min_length=8, description="Key of the daily visitor hash; the same in every process."

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 import asyncpg
-import jwt
 import typer
 from rich.console import Console
 
 from config.settings import AuthSettings, KafkaSettings, PostgresSettings, load
-from ops import migrations, topics
+from ops import documents, ledger, migrations, topics
 from ops import seed as development_data
+from ops.simulation.command import simulate
+from ops.tokens import NoSigningKey, signer
 
 app = typer.Typer(help="Operate wishlist-social.", no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console()
 T = TypeVar("T")
+app.command()(simulate)
 
 
 def _with_postgres(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
@@ -58,6 +59,29 @@ def rollback(above: Annotated[int, typer.Option(help="Undo migrations with a gre
         console.print(f"rolled back {step.number:03d} {step.name}")
 
 
+@app.command(name="ledger")
+def maintain_ledger() -> None:
+    """Make the ledger's partitions of the coming weeks and drop old ones: once a day, or at least every four weeks."""
+
+    async def work(connection: asyncpg.Connection) -> ledger.Upkeep:
+        return await ledger.maintain(connection, datetime.now(UTC))
+
+    done = _with_postgres(work)
+    for name in done.made:
+        console.print(f"made {name}")
+    for name in done.dropped:
+        console.print(f"dropped {name}")
+    console.print(f"{done.moved} rows moved into partitions, {done.removed} old rows removed")
+
+
+@app.command(name="documents")
+def write_documents() -> None:
+    """Write the generated pages of docs/ anew."""
+    for name, page in documents.PAGES.items():
+        (documents.DOCS / name).write_text(page())
+        console.print(f"docs/{name}")
+
+
 @app.command()
 def seed() -> None:
     """Write the development data of the spec's traces."""
@@ -78,13 +102,11 @@ def token(
     minutes: Annotated[int, typer.Option(help="How long the token is good.")] = 60,
 ) -> None:
     """Print a JWT for a user, signed with the development key."""
-    settings = load(AuthSettings)
-    if settings.private_key_file is None:
-        console.print("[red]JWT_PRIVATE_KEY_FILE is not set.[/] ./run up makes a development key and sets it.")
-        raise typer.Exit(1)
-    now = int(time.time())
-    claims = {"sub": user, "iss": settings.issuer, "aud": settings.audience, "iat": now, "exp": now + 60 * minutes}
-    typer.echo(jwt.encode(claims, Path(settings.private_key_file).read_text(), algorithm="RS256"))
+    try:
+        typer.echo(signer(load(AuthSettings), minutes)(user))
+    except NoSigningKey as error:
+        console.print(f"[red]{error}[/]")
+        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

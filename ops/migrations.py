@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
+
+from ops import ledger
 
 FOLDER = Path(__file__).parent.parent / "schemas" / "postgres"
 _NAME = re.compile(r"^(\d{3})_(?!rollback)(\w+)\.sql$")
@@ -39,7 +42,7 @@ def all_migrations(folder: Path = FOLDER) -> list[Migration]:
 
 
 async def migrate(connection: asyncpg.Connection) -> list[Migration]:
-    """Apply what is missing, each in its own transaction; returns what was applied."""
+    """Apply what is missing, each in its own transaction, and see to the ledger; returns what was applied."""
     done = []
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
@@ -57,6 +60,7 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
                     "INSERT INTO schema_migrations (number, name) VALUES ($1, $2)", step.number, step.name
                 )
             done.append(step)
+        await ledger.maintain(connection, datetime.now(UTC))
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
     return done

@@ -1,7 +1,8 @@
 """Share events as bytes: Confluent wire format (magic byte 0, 4-byte schema id, Avro).
 
 Ids come from ``schemas/avro/ids.json``, which also pins each schema's SHA-256 fingerprint; a folder that does not
-match it refuses to load. Records of any known version are read as the newest one.
+match it refuses to load. ``clients/registry.py`` takes ids from a registry instead. Records of any known version are
+read as the newest one.
 """
 
 from __future__ import annotations
@@ -37,6 +38,14 @@ class MalformedEvent(ValueError):
 
 class SchemaMismatch(RuntimeError):
     """A schema is not the one its id stands for."""
+
+
+class SchemaUnavailable(ConnectionError):
+    """Who knows a schema id cannot be asked now; the same bytes may be read later."""
+
+
+# The schema of an id that this process has not met, or None where there is none; raises SchemaUnavailable.
+FindSchema = Callable[[int], dict[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +84,15 @@ def load_schemas(folder: Path = FOLDER) -> dict[int, dict[str, Any]]:
 
 
 class Codec:
-    """Encodes with the newest schema and decodes every schema it knows."""
+    """Encodes with the newest schema and decodes every schema it knows, or can find."""
 
-    def __init__(self, schemas: dict[int, dict[str, Any]], writer_id: int = WRITER_ID) -> None:
+    def __init__(
+        self, schemas: dict[int, dict[str, Any]], writer_id: int = WRITER_ID, find: FindSchema | None = None
+    ) -> None:
         self._parsed = {key: fastavro.parse_schema(schema) for key, schema in schemas.items()}
+        self._find = find
         self._writer_id = writer_id
-        self._reader = self._parsed[writer_id]
+        self._reader: Any = self._parsed[writer_id]
 
     def encode(self, event: ShareEvent) -> bytes:
         """The event's wire format, in the newest schema."""
@@ -90,7 +102,10 @@ class Codec:
         return buffer.getvalue()
 
     def decode(self, value: bytes | None, origin: Origin) -> ShareEvent:
-        """The event that *value* holds; raises :class:`MalformedEvent` naming what is wrong."""
+        """The event that *value* holds; raises :class:`MalformedEvent` naming what is wrong.
+
+        Raises :class:`SchemaUnavailable` where nobody can say now what the value's schema id stands for.
+        """
         if value is None:
             raise MalformedEvent("the record has no value")
         if len(value) < _HEADER_BYTES or value[:1] != _MAGIC:
@@ -98,7 +113,7 @@ class Codec:
         schema_id = int.from_bytes(value[1:_HEADER_BYTES], "big")
         writer = self._parsed.get(schema_id)
         if writer is None:
-            raise MalformedEvent(f"schema id {schema_id} is unknown; known are {sorted(self._parsed)}")
+            writer = self._learn(schema_id)
         buffer = io.BytesIO(value)
         buffer.seek(_HEADER_BYTES)
         try:
@@ -110,6 +125,19 @@ class Codec:
         if buffer.tell() != len(value):
             raise MalformedEvent(f"{len(value) - buffer.tell()} bytes follow the record")
         return _from_record(record, origin)
+
+    def _learn(self, schema_id: int) -> Any:
+        schema = self._find(schema_id) if self._find else None
+        if schema is None:
+            raise MalformedEvent(f"schema id {schema_id} is unknown; known are {sorted(self._parsed)}")
+        try:
+            parsed: Any = fastavro.parse_schema(schema)
+        except Exception as error:  # whatever a schema that is none leads to
+            raise MalformedEvent(f"schema id {schema_id} is no Avro schema: {error}") from error
+        if parsed.get("name") != self._reader["name"]:
+            raise MalformedEvent(f"schema id {schema_id} is of {parsed.get('name')}, not of share events")
+        self._parsed[schema_id] = parsed
+        return parsed
 
 
 def _to_record(event: ShareEvent) -> dict[str, Any]:
@@ -132,6 +160,9 @@ def _to_record(event: ShareEvent) -> dict[str, Any]:
         "share_id": str(event.share_id),
         "expires_at": text(event.expires_at),
         "hidden_item_ids": [str(item) for item in event.hidden_item_ids],
+        "snapshot_item_ids": (
+            None if event.snapshot_item_ids is None else [str(item) for item in event.snapshot_item_ids]
+        ),
         "message": event.message,
         "product_ids": list(event.product_ids),
         "product_id": event.product_id,
@@ -160,6 +191,10 @@ def _uuid(name: str, text: str, parse: Callable[[str], UUID] = UUID) -> UUID:
 
 def _optional_uuid(name: str, text: str | None) -> UUID | None:
     return None if text is None else _uuid(name, text)
+
+
+def _uuids(name: str, texts: list[str]) -> tuple[UUID, ...]:
+    return tuple([_uuid(name, text) for text in texts])
 
 
 def _time(name: str, text: str) -> datetime:
@@ -199,7 +234,10 @@ def _from_record(record: dict[str, Any], origin: Origin) -> ShareEvent:
         referrer=metadata["referrer"],
         country=metadata["country"],
         expires_at=expires_at,
-        hidden_item_ids=tuple([_uuid("hidden_item_ids", item) for item in record["hidden_item_ids"]]),
+        hidden_item_ids=_uuids("hidden_item_ids", record["hidden_item_ids"]),
+        snapshot_item_ids=(
+            None if record["snapshot_item_ids"] is None else _uuids("snapshot_item_ids", record["snapshot_item_ids"])
+        ),
         message=record["message"],
         product_ids=tuple(record["product_ids"]),
         product_id=record["product_id"],

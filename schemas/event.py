@@ -58,6 +58,7 @@ class ShareEvent(msgspec.Struct, frozen=True, kw_only=True):
     country: str = ""
     expires_at: datetime | None = None
     hidden_item_ids: tuple[UUID, ...] = ()
+    snapshot_item_ids: tuple[UUID, ...] | None = None
     message: str | None = None
     product_ids: tuple[str, ...] = ()
     product_id: str | None = None

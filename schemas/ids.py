@@ -32,7 +32,11 @@ def uuid7_at(timestamp_ms: int, seed: bytes) -> UUID:
 
 def new_share_token() -> str:
     """22 base62 characters holding 128 random bits (spec, "Share Link Format"; DESIGN 6)."""
-    number = secrets.randbits(128)
+    return share_token_of(secrets.randbits(128))
+
+
+def share_token_of(number: int) -> str:
+    """The token that holds the 128 bits of *number*, its lowest base62 digit first."""
     digits = []
     for _ in range(TOKEN_LENGTH):
         number, digit = divmod(number, 62)

@@ -105,7 +105,7 @@ async def _describe(connection: PoolConnectionProxy, created: Sequence[ShareEven
 
 
 async def _settings(connection: PoolConnectionProxy, changes: Sequence[ShareEvent]) -> None:
-    """A share's expiry, by the newest word on it."""
+    """A share's expiry and snapshot, by the newest word on it."""
     newest: dict[UUID, ShareEvent] = {}
     for event in changes:
         if event.wishlist_item_id is None:
@@ -113,13 +113,17 @@ async def _settings(connection: PoolConnectionProxy, changes: Sequence[ShareEven
             if held is None or (event.timestamp, event.event_id) > (held.timestamp, held.event_id):
                 newest[event.share_id] = event
     await connection.execute(
-        """UPDATE wishlist_shares t SET expires_at = s.expires_at, settings_at = s.at, settings_event = s.event_id
-           FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::uuid[]) AS s(id, expires_at, at, event_id)
+        """UPDATE wishlist_shares t SET expires_at = s.expires_at, settings_at = s.at, settings_event = s.event_id,
+               snapshot_items = string_to_array(s.items, ' ')::uuid[]
+           FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::uuid[], $5::text[])
+                AS s(id, expires_at, at, event_id, items)
            WHERE t.id = s.id AND (t.settings_at IS NULL OR (t.settings_at, t.settings_event) < (s.at, s.event_id))""",
         [e.share_id for e in newest.values()],
         [e.expires_at for e in newest.values()],
         [e.timestamp for e in newest.values()],
         [e.event_id for e in newest.values()],
+        # PostgreSQL has no arrays of arrays of different lengths.
+        [None if e.snapshot_item_ids is None else " ".join(map(str, e.snapshot_item_ids)) for e in newest.values()],
     )
 
 

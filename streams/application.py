@@ -19,8 +19,8 @@ from prometheus_client import generate_latest
 
 from clients import logs
 from clients.postgres import Database
+from clients.registry import open_codec
 from config.settings import KafkaSettings, LogSettings, PostgresSettings, StreamSettings, load
-from schemas.codec import Codec, load_schemas
 from sinks.contract import Sink
 from streams.decoding import dead_letter, share_events
 from streams.dlq import LARGEST_DEAD_LETTER, DeadLetterWriter
@@ -65,7 +65,7 @@ def share_event_agent(name: str, group: str, make_sink: Callable[[Database, str]
     group += settings.group_suffix
     engine = Engine(
         sink=make_sink(Database(load(PostgresSettings)), group),
-        decode=share_events(Codec(load_schemas()), group),
+        decode=share_events(open_codec(kafka), group),
         dead_letters=DeadLetterWriter(kafka),
         settings=settings,
         topic_ids=topic_ids(kafka),

@@ -56,6 +56,12 @@ class Part:
             self, start=border, items=self.items[middle:]
         )
 
+    def since(self, position: int) -> Part:
+        """The part without the records before *position*."""
+        if position == self.start:
+            return self
+        return replace(self, start=position, items=[item for item in self.items if item.record.offset >= position])
+
 
 class Engine:
     """Delivers one topic to one sink. The transport asks it for positions; the agent hands it the stream."""
@@ -187,16 +193,18 @@ class Engine:
                 return
 
     def _contiguous(self, unit: Sequence[Part]) -> list[Part]:
-        """The parts that go on from where the sink is known to stand; a hole asks for a new seek."""
+        """What goes on from where the sink is known to stand: a hole asks for a new seek, what it has is left out."""
         position = {part.tp: self._expected.get(part.tp) for part in unit}
         current = []
         for part in unit:
             expected = position[part.tp]
-            if expected == part.start:
-                current.append(part)
-                position[part.tp] = part.end
-            elif expected is not None and part.start > expected:
+            if expected is None or part.end <= expected:
+                continue
+            if part.start > expected:
                 self._reseek.set()
+                continue
+            current.append(part.since(expected))
+            position[part.tp] = part.end
         return current
 
     async def _apply(self, unit: Sequence[Part]) -> None:
@@ -289,7 +297,25 @@ class Engine:
                 items.append(Item(record, self._decode(record)))
             except MalformedEvent as error:
                 items.append(Item(record, None, error))
+            except Retry as error:
+                items.append(await self._decode_later(record, error))
         return Part(fetched.tp, fetched.start, fetched.end, items)
+
+    async def _decode_later(self, record: ConsumerRecord, fault: Exception) -> Item:
+        """Try again, off the loop, until whoever knows the record's schema can be asked."""
+        attempt = 0
+        while True:
+            attempt += 1
+            await self._back_off("decoding", fault, attempt)
+            try:
+                item = Item(record, await asyncio.to_thread(self._decode, record))
+            except MalformedEvent as error:
+                item = Item(record, None, error)
+            except Retry as error:
+                fault = error
+                continue
+            self.waiting = None
+            return item
 
     def _check_inside_log(self, found: Mapping[TP, int], starts: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
         for tp, position in found.items():

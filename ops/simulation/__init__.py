@@ -1,0 +1,1 @@
+"""Believable traffic, the same for the same seed: who there is, what they do, and ways to have it happen."""
