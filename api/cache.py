@@ -115,6 +115,25 @@ class ShareCache:
         self._written[token] = now
         await self._gate.call(lambda redis: redis.set(f"view:{token}", shown.to_json(), ex=self._ttl))
 
+    async def remember_added(self, user: str, item: str, answer: bytes) -> None:
+        """Keep a copied item until the persist agent has surely written it."""
+
+        async def run(redis: Redis) -> None:
+            async with redis.pipeline(transaction=False) as pipe:
+                pipe.hset(f"added:{user}", item, answer.decode())
+                pipe.expire(f"added:{user}", self._ttl)
+                await pipe.execute()
+
+        await self._gate.call(run)
+
+    async def recently_added(self, user: str) -> dict[str, bytes]:
+        """The answers to a reader's last adds, by item."""
+
+        async def run(redis: Redis) -> dict[bytes, bytes]:
+            return await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(f"added:{user}"))
+
+        return {item.decode(): answer for item, answer in (await self._gate.call(run)).items()}
+
     async def recent(self, wishlist_id: UUID) -> list[Share]:
         """Shares of a list that were made lately, newest first; revoked ones are left out."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import contextlib
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
@@ -17,6 +18,7 @@ from api.bodies import Body, read_body
 from api.errors import JSON, ApiError, ShareNotFound, invalid, unauthorized
 from api.idempotency import Plan
 from api.reads import Opened
+from api.redis_gate import RedisAway
 from api.services import Api, Services
 from api.shares_model import iso
 from api.visitors import visitor_of
@@ -34,6 +36,15 @@ LEFT JOIN LATERAL (
     WHERE wishlist_id = w.id AND product_id = $3 AND source_share_id = $4 AND removed_at IS NULL
 ) i ON TRUE
 WHERE u.public_id = $1
+"""
+
+
+_MOST_LISTED = 1_000
+# Also removed ones: what was removed since must not come back from the cache.
+_MINE = f"""
+SELECT i.public_id, i.product_id, i.added_at, i.removed_at, w.public_id AS list_public_id
+FROM users u JOIN wishlists w ON w.owner_id = u.id JOIN wishlist_items i ON i.wishlist_id = w.id
+WHERE u.public_id = $1 ORDER BY i.added_at DESC LIMIT {_MOST_LISTED}
 """
 
 
@@ -83,13 +94,47 @@ async def add_to_my_list(request: Request, user: User, api: Api) -> Response:
             created_wishlist=row["list_id"] is None,
         )
         await api.publisher.publish(event, behind_others=row["has_unsent"])
-    answer: dict[str, Any] = {
-        "wishlist_item_id": public_item_id(item_id),
-        "product_id": body.product_id,
-        "added_at": iso(added_at),
-        "wishlist_id": _list_public_id(row, list_id),
+    answer = orjson.dumps(
+        {
+            "wishlist_item_id": public_item_id(item_id),
+            "product_id": body.product_id,
+            "added_at": iso(added_at),
+            "wishlist_id": _list_public_id(row, list_id),
+        }
+    )
+    if row["added_at"] is None:
+        with contextlib.suppress(RedisAway):
+            await api.cache.remember_added(user, public_item_id(item_id), answer)
+    return Response(answer, 201, media_type=JSON)
+
+
+@router.get(
+    "/api/v2/wishlists/my/items",
+    response_model=openapi.MyItems,
+    responses=openapi.errors(401),
+    openapi_extra=openapi.SIGNED_IN,
+)
+async def list_my_items(user: User, api: Api) -> Response:
+    """The items of the reader's own lists, newest first, with copies that are not applied yet."""
+    rows = await api.db.rows(_MINE, user)
+    items = {
+        row["public_id"]: {
+            "wishlist_item_id": row["public_id"],
+            "product_id": row["product_id"],
+            "added_at": iso(row["added_at"]),
+            "wishlist_id": row["list_public_id"],
+        }
+        for row in rows
+        if row["removed_at"] is None
     }
-    return Response(orjson.dumps(answer), 201, media_type=JSON)
+    applied = {row["public_id"] for row in rows}
+    with contextlib.suppress(RedisAway):
+        for item, raw in (await api.cache.recently_added(user)).items():
+            if item not in applied:
+                items[item] = orjson.loads(raw)
+    newest_first = sorted(items.values(), key=lambda item: str(item["added_at"]), reverse=True)[:_MOST_LISTED]
+    headers = {"Cache-Control": "private, no-store"}
+    return Response(orjson.dumps({"items": newest_first}), media_type=JSON, headers=headers)
 
 
 async def _open(api: Services, request: Request, token: str) -> Opened:

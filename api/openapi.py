@@ -124,6 +124,12 @@ class ItemAdded(Answer):
     wishlist_id: str
 
 
+class MyItems(Answer):
+    """The reader's own items, newest first."""
+
+    items: list[ItemAdded]
+
+
 class ShareState(Answer):
     """A share as its owner sees it."""
 

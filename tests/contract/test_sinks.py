@@ -226,3 +226,40 @@ async def test_a_revoked_share_gets_no_picture_whatever_comes_after(database: Da
         await sink.apply(batch(partition, offset, offset + 1, [event(kind, share_token=made.share_token)]))
     state = await (await database.pool()).fetchval("SELECT state FROM previews WHERE share_id = $1", made.share_id)
     assert state == "withdrawn"
+
+
+async def test_the_newest_word_decides_expiry_and_snapshot(database: Database) -> None:
+    at = [datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in range(4)]
+    items = (key_of("item_abc123"), key_of("item_removed"))
+    results = []
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        sink, own = ShareStore(database, f"test-{uuid4()}"), Partition(f"topic-{uuid4()}", TOPIC_ID, 0)
+        token = new_share_token()
+        story = [
+            event(share_token=token, timestamp=at[0], expires_at=at[3]),
+            event(EventType.SETTINGS_CHANGED, share_token=token, timestamp=at[1], snapshot_item_ids=items[:1]),
+            event(EventType.SETTINGS_CHANGED, share_token=token, timestamp=at[2], snapshot_item_ids=items,
+                  expires_at=at[2]),
+        ]  # fmt: skip
+        await sink.positions({own: 0})
+        for offset, index in enumerate(order):
+            await sink.apply(batch(own, offset, offset + 1, [story[index]]))
+        row = await (await database.pool()).fetchrow(
+            "SELECT expires_at, snapshot_items FROM wishlist_shares WHERE share_token = $1", token
+        )
+        results.append(tuple(row))
+    assert results == [(at[2], list(items))] * 3
+
+
+async def test_an_empty_snapshot_is_not_no_snapshot(database: Database, partition: Partition) -> None:
+    sink = ShareStore(database, f"test-{uuid4()}")
+    await sink.positions({partition: 0})
+    frozen, thawed = event(), event()
+    words = [
+        event(EventType.SETTINGS_CHANGED, share_token=frozen.share_token, snapshot_item_ids=()),
+        event(EventType.SETTINGS_CHANGED, share_token=thawed.share_token, snapshot_item_ids=None),
+    ]
+    await sink.apply(batch(partition, 0, 4, [frozen, thawed, *words]))
+    rows = await (await database.pool()).fetch("SELECT share_token, snapshot_items FROM wishlist_shares")
+    held = {row["share_token"]: row["snapshot_items"] for row in rows}
+    assert held == {frozen.share_token: [], thawed.share_token: None}
