@@ -37,7 +37,7 @@ if __name__ == "__main__":
     topic_name = os.environ["KAFKA_EVENTS_TOPIC"]
     app = Application(
         broker_address=os.environ["KAFKA_BOOTSTRAP_SERVERS"],
-        consumer_group=f"quix-{topic_name}",
+        consumer_group=f"quix-{topic_name}{os.environ['STREAM_GROUP_SUFFIX']}",
         auto_offset_reset="earliest",
         commit_every=24_000,
         commit_interval=0.5,

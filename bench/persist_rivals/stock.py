@@ -9,7 +9,7 @@ import faust
 
 TOPIC = os.environ["KAFKA_EVENTS_TOPIC"]
 app = faust.App(
-    f"stock-{TOPIC}",
+    f"stock-{TOPIC}{os.environ['STREAM_GROUP_SUFFIX']}",
     broker=f"kafka://{os.environ['KAFKA_BOOTSTRAP_SERVERS']}",
     value_serializer="raw",
     key_serializer="raw",
