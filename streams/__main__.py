@@ -15,7 +15,7 @@ def main() -> None:
         sys.exit(f"usage: python -m streams NAME, where NAME is one of {', '.join(AGENTS)}")
     name = sys.argv[1]
     app = importlib.import_module(f"streams.{name}").app
-    sys.argv = ["faust", "--quiet", "--loop", "uvloop", "worker", "--without-web", "--loglevel", "warn"]
+    sys.argv = ["faust", "--quiet", "worker", "--without-web", "--loglevel", "warn"]
     app.main()
 
 

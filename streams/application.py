@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import faust
+import uvloop
 from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
 from prometheus_client import generate_latest
@@ -91,6 +92,8 @@ def build_app(name: str, group: str, topic: str, engine: Engine) -> AgentApp:
     """The app of the agent *name*: reads *topic* as *group*. Nothing connects before the worker starts."""
     kafka, settings = load(KafkaSettings), load(StreamSettings)
     logs.configure(name, load(LogSettings).level)
+    # Faust's own option --loop comes when the app has taken a loop already, and changes nothing.
+    uvloop.install()
     app = AgentApp(
         group,
         broker=[f"kafka://{server}" for server in kafka.bootstrap_servers.split(",")],
