@@ -1,15 +1,13 @@
-"""The renderer's circuit breaker as the API sees it: one Redis key for each worker, short-lived; none means closed."""
+"""The renderer's circuit breaker as the API sees it (``clients/breaker_board.py``)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from redis.asyncio import Redis
-
 from api.redis_gate import RedisAway, RedisGate
+from clients.breaker_board import any_open
 
-KEYS = "breaker:og-renderer-cb:*"
 _LOOK_EVERY_SECONDS = 1.0
 
 
@@ -27,14 +25,7 @@ class BreakerView:
         if self._clock() >= self._next_look:
             self._next_look = self._clock() + _LOOK_EVERY_SECONDS
             try:
-                self._open = await self._gate.call(_any_open)
+                self._open = await self._gate.call(any_open)
             except RedisAway:
                 self._open = False
         return self._open
-
-
-async def _any_open(redis: Redis) -> bool:
-    async for key in redis.scan_iter(match=KEYS, count=500):
-        if await redis.get(key) in {b"open", b"OPEN"}:
-            return True
-    return False

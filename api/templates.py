@@ -16,6 +16,7 @@ _environment = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    auto_reload=False,
 )
 _STYLE = (FOLDER / "style.css").read_text()
 _SCRIPT = (FOLDER / "page.js").read_text()

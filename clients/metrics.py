@@ -45,6 +45,15 @@ RENDER_MEMORY = Gauge("og_renderer_memory_usage_bytes", "Resident memory of rend
 R2_UPLOAD_SECONDS = Histogram("og_renderer_r2_upload_duration_seconds", "Time of one upload.", buckets=_FAST)
 PREVIEWS_DONE = Counter("wishlist_previews_total", "Preview jobs, by outcome.", ["outcome"])
 
+# --- Breaker og-renderer-cb (spec, "Circuit Breaker Configuration"; names and labels are Micrometer's) -------------
+BREAKER_STATE = Gauge("resilience4j_circuitbreaker_state", "1 for the state it is in.", ["name", "state"])
+BREAKER_FAILURE_RATE = Gauge(
+    "resilience4j_circuitbreaker_failure_rate", "Percentage of failed calls; -1 while they are too few.", ["name"]
+)
+BREAKER_SLOW_CALL_RATE = Gauge(
+    "resilience4j_circuitbreaker_slow_call_rate", "Percentage of slow calls; -1 while they are too few.", ["name"]
+)
+
 
 def serve(port: int) -> int:
     """Serve ``/metrics`` on loopback in a thread; 0 picks a free port. Returns the port."""

@@ -55,8 +55,10 @@ class OutboxRelay:
                         try:
                             while await self._relay_some(connection):
                                 pass
-                        finally:
                             await connection.execute("SELECT pg_advisory_unlock($1)", RELAY_LOCK)
+                        except BaseException:
+                            connection.terminate()  # and the lock goes with it
+                            raise
             except (BrokerUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 get_logger().info("outbox relay waits", error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(_PAUSE_SECONDS)

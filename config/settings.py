@@ -39,7 +39,10 @@ class StreamSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="STREAM_")
 
-    max_poll_records: int = Field(2_000, ge=1, description="Records of one partition that make the largest batch.")
+    max_poll_records: int = Field(2_000, ge=1, description="Records of one partition that one fetch hands over.")
+    max_batch_events: int = Field(
+        8_000, ge=1, description="Fetches are written together until they hold this many records."
+    )
     session_timeout_seconds: float = Field(
         12.0, gt=0, description="Silence after which the group gives a worker's partitions to another."
     )
@@ -117,6 +120,23 @@ class RendererSettings(BaseSettings):
     )
 
 
+class BreakerSettings(BaseSettings):
+    """Breaker ``og-renderer-cb`` (spec, "Circuit Breaker Configuration"); names are Resilience4j's."""
+
+    model_config = SettingsConfigDict(env_prefix="RENDERER_BREAKER_")
+
+    sliding_window_size: int = Field(10, ge=1, description="Calls that the rates are taken from.")
+    minimum_number_of_calls: int = Field(3, ge=1, description="Calls before the rates count.")
+    failure_rate_threshold: float = Field(50.0, gt=0, le=100, description="Percentage of failed calls that opens it.")
+    slow_call_duration_seconds: float = Field(5.0, gt=0, description="A call that takes longer is slow.")
+    slow_call_rate_threshold: float = Field(80.0, gt=0, le=100, description="Percentage of slow calls that opens it.")
+    wait_duration_in_open_state_seconds: float = Field(30.0, gt=0, description="How long no call is made once open.")
+    permitted_calls_in_half_open_state: int = Field(2, ge=1, description="Trial calls that decide what comes next.")
+    max_wait_duration_in_half_open_state_seconds: float = Field(
+        60.0, gt=0, description="How long trial calls may go without an outcome before it opens again."
+    )
+
+
 class ApiSettings(BaseSettings):
     """The HTTP edge."""
 
@@ -176,6 +196,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     RedisSettings,
     ObjectStoreSettings,
     RendererSettings,
+    BreakerSettings,
     ApiSettings,
     AuthSettings,
     LogSettings,

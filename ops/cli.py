@@ -9,9 +9,12 @@ from typing import Annotated, TypeVar
 
 import asyncpg
 import typer
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 from rich.console import Console
 
-from config.settings import AuthSettings, KafkaSettings, PostgresSettings, load
+from clients import breaker_board
+from config.settings import AuthSettings, KafkaSettings, PostgresSettings, RedisSettings, load
 from ops import documents, ledger, migrations, topics
 from ops import seed as development_data
 from ops.simulation.command import simulate
@@ -107,6 +110,26 @@ def token(
     except NoSigningKey as error:
         console.print(f"[red]{error}[/]")
         raise typer.Exit(1) from None
+
+
+@app.command()
+def previews(
+    static: Annotated[
+        bool, typer.Option("--static/--live", help="Serve only the generic picture, or render again what has waited.")
+    ],
+) -> None:
+    """Switch the rendering of previews off and on."""
+
+    async def switch() -> None:
+        async with Redis.from_url(load(RedisSettings).url, socket_connect_timeout=5) as redis:
+            await (breaker_board.force_open(redis) if static else breaker_board.unforce(redis))
+
+    try:
+        asyncio.run(switch())
+    except (RedisError, OSError) as error:
+        console.print(f"[red]Redis cannot be reached: {error}; see REDIS_URL[/]")
+        raise typer.Exit(1) from None
+    console.print("new shares get the generic picture" if static else "pictures are rendered")
 
 
 if __name__ == "__main__":

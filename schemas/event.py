@@ -37,7 +37,7 @@ class Channel(StrEnum):
     UNKNOWN = "unknown"
 
 
-class ShareEvent(msgspec.Struct, frozen=True, kw_only=True):
+class ShareEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One record of ``wishlist.social.events``; ``timestamp`` and ``expires_at`` are aware UTC datetimes.
 
     Ids named ``*_id`` are UUIDs, except ``product_id`` / ``product_ids``, which are the catalogue's public ids.

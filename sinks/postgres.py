@@ -104,6 +104,8 @@ async def unseen(connection: PoolConnectionProxy, group: str, events: Sequence[S
         group,
         [event.event_id for event in events],
     )
+    if len(rows) == len(events):
+        return list(events)
     fresh: set[UUID] = {row["event_id"] for row in rows}
     first_of_each = {event.event_id: event for event in reversed(events) if event.event_id in fresh}
     return list(reversed(first_of_each.values()))

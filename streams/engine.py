@@ -142,7 +142,7 @@ class Engine:
         while True:
             unit = [await queue.get()]
             size = len(unit[0].items)
-            while size < self._settings.max_poll_records and not queue.empty():
+            while size < self._settings.max_batch_events and not queue.empty():
                 unit.append(queue.get_nowait())
                 size += len(unit[-1].items)
             if self.stopped:
@@ -219,8 +219,9 @@ class Engine:
         payloads = [item.payload for part in unit for item in part.items]
         batch = Batch(
             tuple(moves.values()),
-            tuple(p for p in payloads if isinstance(p, ShareEvent)),
-            tuple(p for p in payloads if isinstance(p, DeadLetter)),
+            # Not isinstance: msgspec's structs have a metaclass that makes it slow.
+            tuple(p for p in payloads if type(p) is ShareEvent),
+            tuple(p for p in payloads if type(p) is DeadLetter),
         )
         with metrics.BATCH_SECONDS.labels(self._sink.group).time():
             done = await self._sink.apply(batch)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from clients.objects import ObjectStore
 from clients.postgres import Database
-from config.settings import PostgresSettings, RendererSettings, load
+from config.settings import (
+    BreakerSettings,
+    ObjectStoreSettings,
+    PostgresSettings,
+    RedisSettings,
+    RendererSettings,
+    load,
+)
 from sinks.previews import GROUP, PreviewQueue
 from streams.application import share_event_agent
+from streams.preview_purge import PreviewPurge
 from streams.preview_relay import PreviewRelay
 
 app = share_event_agent("preview", GROUP, PreviewQueue)
@@ -14,4 +23,11 @@ app = share_event_agent("preview", GROUP, PreviewQueue)
 @app.task  # type: ignore[untyped-decorator]
 async def relay() -> None:
     """Works off the rows that this worker, or another, has written."""
-    await PreviewRelay(Database(load(PostgresSettings)), load(RendererSettings)).run()
+    database = Database(load(PostgresSettings))
+    await PreviewRelay(database, load(RendererSettings), load(BreakerSettings), load(RedisSettings)).run()
+
+
+@app.task  # type: ignore[untyped-decorator]
+async def purge() -> None:
+    """Removes what was withdrawn."""
+    await PreviewPurge(Database(load(PostgresSettings)), ObjectStore(load(ObjectStoreSettings))).run()

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import httpx
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from clients import metrics
+from clients import breaker_board, metrics
 from clients.logs import get_logger
 from clients.postgres import Database
-from config.settings import RendererSettings
+from config.settings import BreakerSettings, RedisSettings, RendererSettings
+from streams.breaker import CircuitBreaker, State
 
+BREAKER = "og-renderer-cb"
 _LEASE_SECONDS = 30
 _IDLE_SECONDS = 0.25
+_TELL_EVERY_SECONDS = 1.0
+# How long the API believes a worker that says no more.
+_WORD_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 60
 # Answers that say the request itself is wrong: asking again cannot help.
 _FINAL = frozenset({400, 413, 422})
@@ -42,48 +50,90 @@ _CARD = """
 
 
 class PreviewRelay:
-    """Renders one preview at a time per worker task; the lease keeps two workers off the same one."""
+    """Renders one preview at a time per worker task; the lease keeps two workers off the same one.
 
-    def __init__(self, database: Database, renderer: RendererSettings) -> None:
+    While the breaker is open no row is taken: the API serves the generic picture for those that wait, and they are
+    rendered once it closes.
+    """
+
+    def __init__(
+        self, database: Database, renderer: RendererSettings, breaker: BreakerSettings, redis: RedisSettings
+    ) -> None:
         self._database = database
         self._renderer = renderer
+        self._redis = Redis.from_url(
+            redis.url, socket_timeout=redis.timeout_seconds, socket_connect_timeout=redis.timeout_seconds
+        )
+        self._forced_open = False
+        self._tell_at = 0.0
         self._owner = uuid4().hex
+        self._breaker = CircuitBreaker(breaker, self._breaker_changed)
+        self._show_breaker()
 
     async def run(self) -> None:
         """Relay until cancelled."""
         async with httpx.AsyncClient(base_url=self._renderer.url, timeout=self._renderer.timeout_seconds + 1) as http:
             while True:
                 try:
-                    if not await self._render_one(await self._database.pool(), http):
+                    if not await self._may_render() or not await self._render_one(await self._database.pool(), http):
                         await asyncio.sleep(_IDLE_SECONDS)
                 except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                     get_logger().warning("preview relay waits", error=f"{type(error).__name__}: {error}")
                     await asyncio.sleep(1)
 
+    async def _may_render(self) -> bool:
+        """Whether a call may be made now; tells the API of the breaker, and hears of the operator, on the way."""
+        now = time.monotonic()
+        if now >= self._tell_at:
+            self._tell_at = now + _TELL_EVERY_SECONDS
+            try:
+                self._forced_open = await breaker_board.is_forced(self._redis)
+                if self._breaker.state is State.OPEN:
+                    await breaker_board.put_open(self._redis, self._owner, _WORD_SECONDS)
+                else:
+                    await breaker_board.put_closed(self._redis, self._owner)
+            except (RedisError, OSError, TimeoutError) as error:
+                get_logger().warning("nobody hears of the breaker", error=f"{type(error).__name__}: {error}")
+        return not self._forced_open and self._breaker.try_acquire()
+
     async def _render_one(self, pool: asyncpg.Pool, http: httpx.AsyncClient) -> bool:
-        job = await pool.fetchrow(_TAKE, self._owner, float(_LEASE_SECONDS))
-        if job is None:
-            return False
+        """Render the row that is due first, if there is one. The breaker has given its permission."""
+        called = False
         try:
-            answer = await http.post("/render", json=await self._request(pool, job))
-            if answer.status_code in _FINAL:
-                await self._refused(pool, job, answer.text)
-                return True
-            answer.raise_for_status()
-            made = answer.json()
+            job = await pool.fetchrow(_TAKE, self._owner, float(_LEASE_SECONDS))
+            if job is None:
+                return False
+            request = await self._request(pool, job)
+            called = True
+            answer = await self._call(http, request)
+        finally:
+            if not called:
+                self._breaker.release()
+        if isinstance(answer, str):
+            await self._failed(pool, job, answer)
+        elif answer.status_code in _FINAL:
+            await self._refused(pool, job, answer.text)
+        else:
+            await self._done(pool, job, answer.json())
+        return True
+
+    async def _call(self, http: httpx.AsyncClient, request: dict[str, Any]) -> httpx.Response | str:
+        """The renderer's answer, or why there is none worth having; the breaker hears of it either way."""
+        began = time.monotonic()
+        answer: httpx.Response | str
+        try:
+            answer = await http.post("/render", json=request, headers={"X-Circuit-Breaker": BREAKER})
+            if answer.is_success:
+                answer.json()
+            elif answer.status_code not in _FINAL:
+                answer = f"status {answer.status_code}: {answer.text}"
         except (httpx.HTTPError, ValueError) as error:
-            metrics.PREVIEWS_DONE.labels("failed").inc()
-            pause = random.uniform(0.5, min(2.0 ** job["attempts"], _LONGEST_PAUSE_SECONDS))
-            await pool.execute(
-                """UPDATE previews SET lease_until = NULL, lease_owner = NULL, last_error = $2,
-                          due_at = now() + make_interval(secs => $3)
-                   WHERE share_id = $1 AND lease_owner = $4""",
-                job["share_id"],
-                f"{type(error).__name__}: {error}"[:500],
-                pause,
-                self._owner,
-            )
-            return True
+            answer = f"{type(error).__name__}: {error}"
+        self._breaker.record(failed=isinstance(answer, str), seconds=time.monotonic() - began)
+        self._show_breaker()
+        return answer
+
+    async def _done(self, pool: asyncpg.Pool, job: Any, made: dict[str, Any]) -> None:
         await pool.execute(
             """UPDATE previews SET state = CASE WHEN state = 'due' THEN 'done' ELSE state END, content_hash = $2,
                       image_url = $3, rendered_at = now(), last_error = NULL, lease_owner = NULL, lease_until = NULL
@@ -94,7 +144,30 @@ class PreviewRelay:
             self._owner,
         )
         metrics.PREVIEWS_DONE.labels("rendered").inc()
-        return True
+
+    async def _failed(self, pool: asyncpg.Pool, job: Any, why: str) -> None:
+        """Another try, later and later."""
+        metrics.PREVIEWS_DONE.labels("failed").inc()
+        await pool.execute(
+            """UPDATE previews SET lease_until = NULL, lease_owner = NULL, last_error = $2,
+                      due_at = now() + make_interval(secs => $3)
+               WHERE share_id = $1 AND lease_owner = $4""",
+            job["share_id"],
+            why[:500],
+            random.uniform(0.5, min(2.0 ** job["attempts"], _LONGEST_PAUSE_SECONDS)),
+            self._owner,
+        )
+
+    def _breaker_changed(self, old: State, new: State) -> None:
+        get_logger().warning("circuit breaker", name=BREAKER, state=new, was=old)
+        self._tell_at = 0.0
+        self._show_breaker()
+
+    def _show_breaker(self) -> None:
+        for state in State:
+            metrics.BREAKER_STATE.labels(BREAKER, state).set(state is self._breaker.state)
+        metrics.BREAKER_FAILURE_RATE.labels(BREAKER).set(self._breaker.failure_rate)
+        metrics.BREAKER_SLOW_CALL_RATE.labels(BREAKER).set(self._breaker.slow_call_rate)
 
     async def _refused(self, pool: asyncpg.Pool, job: Any, why: str) -> None:
         """The renderer will never take this card: the share keeps the generic picture."""

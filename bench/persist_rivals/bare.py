@@ -26,7 +26,7 @@ async def main() -> None:
     consumer.subscribe([os.environ["KAFKA_EVENTS_TOPIC"]])
     writing: asyncio.Task[None] | None = None
     while True:
-        messages = await asyncio.to_thread(consumer.consume, 2000, 0.2)
+        messages = await asyncio.to_thread(consumer.consume, 8000, 0.2)
         events = []
         for number, m in enumerate(messages):
             if number % 200 == 199:

@@ -24,6 +24,12 @@ from ops.stack.state import State
 ROOT = Path(__file__).parent.parent.parent
 CLUSTER_ID = "d2lzaGxpc3Qtc29jaWFsMQ"
 HEAP = "-Xmx384m"
+# The optimizing compiler would take both cores while everything starts: it waits for ten times as many calls.
+LATE_COMPILER = (
+    "-XX:Tier4InvocationThreshold=50000",
+    "-XX:Tier4MinInvocationThreshold=6000",
+    "-XX:Tier4CompileThreshold=150000",
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ def environment(state: State) -> dict[str, str]:
         "POSTGRES_DSN": f"postgresql://wishlist@{local}:{ports['postgres']}/wishlist",
         "REDIS_URL": f"redis://{local}:{ports['redis']}/0",
         "R2_ENDPOINT_URL": f"http://{local}:{ports['aws']}",
+        # Here the renderer starts beside the agents, which would find it away and leave it alone for half a minute.
+        "RENDERER_BREAKER_WAIT_DURATION_IN_OPEN_STATE_SECONDS": "5",
         "RENDERER_URL": f"http://{local}:{ports['renderer']}",
         "RENDERER_PORT": str(ports["renderer"]),
         "RENDERER_CHROMIUM_PATH": str(ROOT / "ops" / "stack" / "gentle-chromium"),
@@ -143,7 +151,7 @@ def processes(state: State) -> list[Part]:
 def _kafka(state: State) -> Part:
     ports = state.ports()
     folder = state.folder / "kafka"
-    java = ["java", HEAP, "-Xms128m", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
+    java = ["java", HEAP, "-Xms128m", *LATE_COMPILER, "-Dorg.slf4j.simpleLogger.showDateTime=true"]
     java += ["-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", "-cp", f"{state.cache / 'kafka'}/*"]
     properties = folder / "server.properties"
 
