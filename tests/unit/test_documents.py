@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
 from config.settings import ALL
@@ -20,3 +22,11 @@ def test_every_setting_is_described() -> None:
         for name, field in model.model_fields.items()
         if not field.description
     ] == []
+
+
+def test_every_package_has_its_place_in_the_layers() -> None:
+    root = documents.DOCS.parent
+    linted = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = {name.strip() for layer in linted["contracts"][0]["layers"] for name in layer.split("|")}
+    packages = {path.parent.name for path in root.glob("*/__init__.py")} - {"bench"}
+    assert packages == set(linted["root_packages"]) == layers
