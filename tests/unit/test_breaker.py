@@ -7,6 +7,9 @@ import pytest
 from config.settings import BreakerSettings
 from streams.breaker import NOT_ENOUGH_CALLS, CircuitBreaker, State
 
+# The defaults, whatever the environment of a development stack says.
+SPEC = BreakerSettings.model_construct()
+
 
 class Clock:
     def __init__(self) -> None:
@@ -28,7 +31,7 @@ def changes() -> list[State]:
 
 @pytest.fixture
 def breaker(clock: Clock, changes: list[State]) -> CircuitBreaker:
-    return CircuitBreaker(BreakerSettings(), lambda old, new: changes.append(new), clock)
+    return CircuitBreaker(SPEC, lambda old, new: changes.append(new), clock)
 
 
 def play(breaker: CircuitBreaker, calls: str) -> None:
@@ -107,7 +110,7 @@ def test_trials_without_an_outcome_open_it_again(breaker: CircuitBreaker, clock:
     play(breaker, "xxx")
     clock.now += 30.1
     assert breaker.try_acquire() and breaker.try_acquire()
-    clock.now += BreakerSettings().max_wait_duration_in_half_open_state_seconds + 0.1
+    clock.now += SPEC.max_wait_duration_in_half_open_state_seconds + 0.1
     assert not breaker.try_acquire()
     assert changes == [State.OPEN, State.HALF_OPEN, State.OPEN]
 
