@@ -24,12 +24,6 @@ from ops.stack.state import State
 ROOT = Path(__file__).parent.parent.parent
 CLUSTER_ID = "d2lzaGxpc3Qtc29jaWFsMQ"
 HEAP = "-Xmx384m"
-# The optimizing compiler would take both cores while everything starts: it waits for ten times as many calls.
-LATE_COMPILER = (
-    "-XX:Tier4InvocationThreshold=50000",
-    "-XX:Tier4MinInvocationThreshold=6000",
-    "-XX:Tier4CompileThreshold=150000",
-)
 
 
 @dataclass(frozen=True)
@@ -151,7 +145,7 @@ def processes(state: State) -> list[Part]:
 def _kafka(state: State) -> Part:
     ports = state.ports()
     folder = state.folder / "kafka"
-    java = ["java", HEAP, "-Xms128m", *LATE_COMPILER, "-Dorg.slf4j.simpleLogger.showDateTime=true"]
+    java = ["java", HEAP, "-Xms128m", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
     java += ["-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", "-cp", f"{state.cache / 'kafka'}/*"]
     properties = folder / "server.properties"
 
