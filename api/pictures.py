@@ -9,7 +9,7 @@ from api.breaker import BreakerView
 from api.database import Database
 from api.errors import DATABASE_AWAY
 from clients.logs import get_logger
-from clients.objects import ObjectStore, ObjectStoreError
+from clients.objects import ObjectStore, ObjectStoreError, preview_key
 
 GENERIC_KEY = "social/default/wishlist-share-preview.png"
 _BUILT_IN = Path(__file__).parent / "pages" / "wishlist-share-preview.png"
@@ -39,7 +39,7 @@ class Pictures:
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
         except DATABASE_AWAY as error:
             get_logger().warning("a picture is served without PostgreSQL", error=f"{type(error).__name__}: {error}")
-        return await self._get(f"social/{token}/preview.png")
+        return await self._get(preview_key(token))
 
     async def generic(self) -> bytes:
         """The picture of shares whose own cannot be made: the bucket's, else the one that came with this code."""

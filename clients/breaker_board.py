@@ -17,7 +17,9 @@ _OPERATOR = "operator"
 
 async def put_open(redis: Redis, worker: str, seconds: float) -> None:
     """*worker*'s breaker is open for the next *seconds*."""
-    await redis.zadd(PREVIEWS, {worker: time.time() + seconds})
+    now = time.time()
+    await redis.zremrangebyscore(PREVIEWS, -math.inf, now)
+    await redis.zadd(PREVIEWS, {worker: now + seconds})
 
 
 async def put_closed(redis: Redis, worker: str) -> None:

@@ -13,6 +13,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from config.settings import ObjectStoreSettings
 
 
+def preview_key(token: str) -> str:
+    """Where the picture of the share with this token lies (spec, "Cloudflare R2 Storage Configuration")."""
+    return f"social/{token}/preview.png"
+
+
 class ObjectStoreError(ConnectionError):
     """The bucket did not do what it was asked; trying again may help."""
 

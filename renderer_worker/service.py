@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from clients.logs import get_logger
 from clients.metrics import R2_UPLOAD_SECONDS, RENDER_CACHE_HITS, RENDER_SECONDS
-from clients.objects import ObjectStore, ObjectStoreError
+from clients.objects import ObjectStore, ObjectStoreError, preview_key
 from renderer_worker import png
 from renderer_worker.browser import BrowserPool
 from renderer_worker.card import cache_key, page_data
@@ -78,7 +78,7 @@ class Renderer:
         size = await asyncio.shield(flight)
         path = content_path
         if request.share_token is not None:
-            path = f"social/{request.share_token}/preview.png"
+            path = preview_key(request.share_token)
             async with _storing(deadline):
                 await self._store.copy(content_path, path)
         return Rendered(f"{self._cdn_url}/{path}", key, size)

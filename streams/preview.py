@@ -18,16 +18,16 @@ from streams.preview_purge import PreviewPurge
 from streams.preview_relay import PreviewRelay
 
 app = share_event_agent("preview", GROUP, PreviewQueue)
+database = Database(load(PostgresSettings))
 
 
 @app.task  # type: ignore[untyped-decorator]
 async def relay() -> None:
     """Works off the rows that this worker, or another, has written."""
-    database = Database(load(PostgresSettings))
     await PreviewRelay(database, load(RendererSettings), load(BreakerSettings), load(RedisSettings)).run()
 
 
 @app.task  # type: ignore[untyped-decorator]
 async def purge() -> None:
     """Removes what was withdrawn."""
-    await PreviewPurge(Database(load(PostgresSettings)), ObjectStore(load(ObjectStoreSettings))).run()
+    await PreviewPurge(database, ObjectStore(load(ObjectStoreSettings))).run()

@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 
 from clients.logs import get_logger
-from clients.objects import ObjectStore, ObjectStoreError
+from clients.objects import ObjectStore, ObjectStoreError, preview_key
 from clients.postgres import Database
 
 _IDLE_SECONDS = 1.0
@@ -41,6 +41,6 @@ class PreviewPurge:
     async def _purge_some(self, pool: asyncpg.Pool) -> int:
         rows = await pool.fetch(_TO_PURGE, _AT_ONCE)
         for row in rows:
-            await self._store.delete(f"social/{row['share_token']}/preview.png")
+            await self._store.delete(preview_key(row["share_token"]))
             await pool.execute("UPDATE previews SET purged_at = now() WHERE share_id = $1", row["share_id"])
         return len(rows)

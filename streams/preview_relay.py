@@ -75,7 +75,8 @@ class PreviewRelay:
         async with httpx.AsyncClient(base_url=self._renderer.url, timeout=self._renderer.timeout_seconds + 1) as http:
             while True:
                 try:
-                    if not await self._may_render() or not await self._render_one(await self._database.pool(), http):
+                    pool = await self._database.pool()
+                    if not await self._may_render() or not await self._render_one(pool, http):
                         await asyncio.sleep(_IDLE_SECONDS)
                 except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                     get_logger().warning("preview relay waits", error=f"{type(error).__name__}: {error}")
