@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from config.settings import BreakerSettings, PostgresSettings, RedisSettings, Re
 from ops.seed import key_of
 from schemas.ids import new_share_token, share_id_for
 from streams.preview_relay import PreviewRelay
-from tests.lab import Lab, open_lab
+from tests.lab import Lab, eventually, open_lab
 
 SHARES = 12
 WAIT = 3.0
@@ -76,15 +76,14 @@ async def renderer() -> AsyncIterator[Renderer]:
 
 async def test_an_open_breaker_spares_the_renderer_and_no_share_is_forgotten(lab: Lab, renderer: Renderer) -> None:
     async with relaying(lab, renderer), Redis.from_url(RedisSettings().url) as redis:
-        await until(lambda: renderer.asked >= 3)
-        await until(lambda: breaker_board.any_open(redis))
+        await eventually(lambda: breaker_board.any_open(redis), 30, "the breaker is open")
         assert renderer.asked == 3, "the third failure opens it"
         assert await states(lab) == {"due": SHARES}
 
         renderer.works = True
-        await until(lambda: all_done(lab))
+        await eventually(lambda: all_done(lab), 30, "every share has its picture")
         assert renderer.asked == 3 + SHARES
-        await until(lambda: closed(redis))
+        await eventually(lambda: closed(redis), 30, "the API hears that it is closed")
 
 
 async def test_the_operator_can_stop_rendering(lab: Lab, renderer: Renderer) -> None:
@@ -97,7 +96,7 @@ async def test_the_operator_can_stop_rendering(lab: Lab, renderer: Renderer) -> 
                 assert renderer.asked == 0
                 assert await breaker_board.any_open(redis), "the API serves the generic picture"
                 await breaker_board.unforce(redis)
-                await until(lambda: all_done(lab))
+                await eventually(lambda: all_done(lab), 30, "every share has its picture")
         finally:
             await breaker_board.unforce(redis)
 
@@ -117,16 +116,6 @@ async def relaying(lab: Lab, renderer: Renderer) -> AsyncIterator[None]:
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Wait until *condition* holds, half a minute at most."""
-    async with asyncio.timeout(30):
-        while True:
-            held = condition()
-            if held if isinstance(held, bool) else await held:
-                return
-            await asyncio.sleep(0.02)
 
 
 async def closed(redis: Redis) -> bool:

@@ -14,7 +14,7 @@ from config.settings import ObjectStoreSettings, PostgresSettings
 from ops.seed import key_of
 from schemas.ids import new_share_token, share_id_for
 from streams.preview_purge import PreviewPurge
-from tests.lab import Lab, open_lab
+from tests.lab import Lab, eventually, open_lab
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ async def test_withdrawn_pictures_go_and_others_stay(lab: Lab) -> None:
     done = await picture(lab, store, "done")
     running = asyncio.create_task(PreviewPurge(Database(PostgresSettings(dsn=lab.dsn)), store).run())
     try:
-        await until_gone(store, withdrawn)
+        await eventually(lambda: gone(store, withdrawn), 10, "the picture is removed")
         assert await store.exists(path(rendering)), "it may come yet, and would then stay for good"
         await lab.pool.execute("UPDATE previews SET lease_until = NULL")
-        await until_gone(store, rendering)
+        await eventually(lambda: gone(store, rendering), 10, "the picture is removed")
         assert await store.exists(path(done))
     finally:
         running.cancel()
@@ -61,7 +61,5 @@ def path(token: str) -> str:
     return f"social/{token}/preview.png"
 
 
-async def until_gone(store: ObjectStore, token: str) -> None:
-    async with asyncio.timeout(10):
-        while await store.exists(path(token)):  # noqa: ASYNC110  # a bucket does not call back
-            await asyncio.sleep(0.05)
+async def gone(store: ObjectStore, token: str) -> bool:
+    return not await store.exists(path(token))
