@@ -43,6 +43,11 @@ class StreamSettings(BaseSettings):
     max_batch_events: int = Field(
         8_000, ge=1, description="Fetches are written together until they hold this many records."
     )
+    pace_seconds: float = Field(
+        0.05,
+        ge=0,
+        description="Shortest time from one fetch to the next: what comes meanwhile is written together.",
+    )
     session_timeout_seconds: float = Field(
         12.0, gt=0, description="Silence after which the group gives a worker's partitions to another."
     )

@@ -90,6 +90,11 @@ class Engine:
         self.stopped: str | None = None
         self.waiting: str | None = None
 
+    @property
+    def pace_seconds(self) -> float:
+        """See :attr:`config.settings.StreamSettings.pace_seconds`."""
+        return self._settings.pace_seconds
+
     # --- what the transport asks ------------------------------------------------------------------------------
 
     async def seek_positions(self, consumer: Any, assigned: set[TP]) -> Mapping[TP, int]:

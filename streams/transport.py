@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -33,6 +34,11 @@ class Fetched:
 class Positions(Protocol):
     """What the transport asks of delivery."""
 
+    @property
+    def pace_seconds(self) -> float:
+        """Shortest time from one fetch to the next."""
+        ...
+
     async def seek_positions(self, consumer: driver.Consumer, assigned: set[TP]) -> Mapping[TP, int]:
         """Where to begin each partition; remembers it as the position sought."""
         ...
@@ -48,11 +54,16 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     Fetches and seeks both run in this thread, so the chain of starts and ends tells exactly what was read.
     """
 
+    pace_seconds = 0.0
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._chain: dict[Any, int] = {}
+        self._next_fetch = 0.0
 
     async def _fetch_records(self, *args: Any, **kwargs: Any) -> dict[TP, list[Fetched]]:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._next_fetch - loop.time()))
         records = await super()._fetch_records(*args, **kwargs)
         state = self._ensure_consumer()._subscription.subscription.assignment
         fetched = {}
@@ -61,6 +72,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             start = self._chain.get(tp, of_partition[0].offset)
             self._chain[tp] = end
             fetched[tp] = [Fetched(TP(tp.topic, tp.partition), start, end, of_partition)]
+        # What comes meanwhile is handed over together: a stream of single events is not a transaction each, and costs
+        # Faust and the broker a third. An event after a pause goes on at once.
+        self._next_fetch = loop.time() + self.pace_seconds
         return fetched
 
     async def seek_all(self, positions: Mapping[TP, int]) -> None:
@@ -81,7 +95,9 @@ class BatchConsumer(driver.Consumer):
     """See the module's three points."""
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
-        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        thread = BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        thread.pace_seconds = self._delivery.pace_seconds
+        return thread
 
     @property
     def _delivery(self) -> Positions:
