@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,6 +67,9 @@ def make_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with _running(settings, authenticator, addresses) as services:
             app.state.services = services
+            # What is loaded by now stays: a look through all of it would hold up every request that waits.
+            gc.collect()
+            gc.freeze()
             yield
 
     app = FastAPI(
@@ -78,7 +82,8 @@ def make_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(Surroundings)
     errors.install(app)
-    for module in (create, lookup, items, shares, me, page, preview, health):
+    # The first that matches is taken: what is asked most comes first.
+    for module in (page, lookup, create, items, preview, shares, me, health):
         app.include_router(module.router)
     document = app.openapi
     app.openapi = lambda: _with_sign_in(document())  # type: ignore[method-assign]  # FastAPI's documented way

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import jwt
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi import Depends, Request
 
 from api.errors import Unavailable, unauthorized
@@ -30,7 +31,7 @@ class KeyFile:
     """One RSA public key in a PEM file, read at start."""
 
     def __init__(self, path: str) -> None:
-        self._key = Path(path).read_text()
+        self._key = load_pem_public_key(Path(path).read_bytes())
 
     async def key_for(self, _: str) -> Any:
         """See :class:`KeySource`."""

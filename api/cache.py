@@ -46,10 +46,19 @@ class ShareCache:
 
     async def get(self, token: str) -> Share | None:
         """The share, None where the cache does not know; raises :class:`Revoked`."""
-        raw = await self._gate.call(lambda redis: redis.get(f"share:{token}"))
+        return self.share_in(cast("bytes | None", await self._gate.call(lambda redis: redis.get(self.key_of(token)))))
+
+    @staticmethod
+    def key_of(token: str) -> str:
+        """Where a share is kept."""
+        return f"share:{token}"
+
+    @staticmethod
+    def share_in(raw: bytes | None) -> Share | None:
+        """The share that is kept as *raw*; raises :class:`Revoked`."""
         if raw == TOMBSTONE:
             raise Revoked
-        return Share.from_json(cast(bytes, raw)) if raw else None
+        return Share.from_json(raw) if raw else None
 
     async def fill(self, share: Share) -> None:
         """Keep what was read elsewhere; what is there already, tombstone or newer settings, stays."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import cast
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -20,7 +21,7 @@ from clients import metrics
 
 # KEYS[1]: the window. ARGV: window in microseconds, limit, member. A member that is there already is the same hit
 # again (a retried request) and is free. Answers: allowed, hits in the window, microseconds until the oldest leaves,
-# the second at which it does.
+# the second at which it does, and what KEYS[2] holds.
 _SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -39,7 +40,7 @@ if not redis.call('ZSCORE', KEYS[1], ARGV[3]) then
 end
 local oldest = tonumber(redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2])
 local left = oldest + window - now
-return {allowed, used, left, math.ceil((oldest + window) / 1000000)}
+return {allowed, used, left, math.ceil((oldest + window) / 1000000), KEYS[2] and redis.call('GET', KEYS[2]) or false}
 """
 
 
@@ -72,6 +73,14 @@ class Verdict:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What Redis holds under a key, None where nothing; *answers*: whether Redis could be asked."""
+
+    value: bytes | None
+    answers: bool
+
+
 class Limiter:
     """Checks hits against limits."""
 
@@ -84,25 +93,34 @@ class Limiter:
 
     async def hit(self, limit: Limit, who: str, member: str | None = None) -> Verdict:
         """Count a hit of *who*; raises 429 where there are too many. *member* names the hit, for retries."""
+        return (await self._check(limit, who, member))[0]
+
+    async def hit_and_read(self, limit: Limit, who: str, key: str) -> Held:
+        """As :meth:`hit`, and what is under *key*, in one round trip."""
+        return (await self._check(limit, who, None, key))[1]
+
+    async def _check(self, limit: Limit, who: str, member: str | None, *wanted: str) -> tuple[Verdict, Held]:
         metrics.RATE_LIMIT_CHECKS.labels(limit.name).inc()
-        key = f"rate:{limit.name}:{who}"
+        keys = (f"rate:{limit.name}:{who}", *wanted)
         arguments = (limit.seconds * 1_000_000, limit.hits, member or uuid4().hex)
 
-        async def run(redis: Redis) -> list[int]:
-            answer: list[int] = await redis.eval(_SCRIPT, 1, key, *arguments)
-            return answer
+        async def run(redis: Redis) -> tuple[int, int, int, int, bytes | None]:
+            return cast(
+                tuple[int, int, int, int, bytes | None],
+                await cast(Awaitable[object], redis.eval(_SCRIPT, len(keys), *keys, *arguments)),
+            )
 
         with metrics.RATE_LIMIT_SECONDS.labels(limit.name).time():
             try:
-                allowed, used, left, reset = await self._redis.call(run)
+                allowed, used, left, reset, held = await self._redis.call(run)
             except RedisAway:
-                return self._without_redis(limit)
+                return self._without_redis(limit), Held(None, answers=False)
         verdict = Verdict(
             bool(allowed), limit.hits, max(limit.hits - used, 0), reset, max(math.ceil(left / 1_000_000), 1)
         )
         if not verdict.allowed:
             self._refuse(limit, verdict)
-        return verdict
+        return verdict, Held(held, answers=True)
 
     def _without_redis(self, limit: Limit) -> Verdict:
         metrics.RATE_LIMIT_FAIL_OPEN.labels(limit.name).inc()

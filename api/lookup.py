@@ -39,8 +39,7 @@ async def look_up(
     token: str, request: Request, user: MaybeUser, api: Api, page_view_id: UUID | None = None
 ) -> Response:
     """The shared list. A look-up is a view, counted once for each ``page_view_id``."""
-    await api.limiter.hit(api.lookup_limit, api.addresses.address_of(request))
-    opened = await api.reader.open(token)
+    opened = await api.open_public(token, request, api.lookup_limit)
     count_view(api, request, opened, user, page_view_id or uuid7(), by_program=True)
     is_owner = user == opened.shown.owner_public_id
     message = await api.messages.open(opened.share.owner_id, opened.share.message)

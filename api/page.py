@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -13,6 +15,7 @@ from api.errors import HTML
 from api.lookup import count_view
 from api.reads import Opened
 from api.services import Api, Services
+from api.shares_model import SharedList
 from api.templates import PAGE_HEADERS, render
 from api.visitors import is_bot, visitor_of
 from schemas.ids import uuid7
@@ -21,6 +24,8 @@ router = APIRouter()
 
 PATH = "/wishlists/shared/{token}"
 _HEADERS = {"Cache-Control": "public, max-age=300", **PAGE_HEADERS}
+# Some 15 KB each.
+_PAGES_KEPT = 1_000
 _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CAD": "CA$", "AUD": "A$"}
 
 
@@ -28,8 +33,7 @@ _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CAD": "CA$", "A
 @router.head(PATH, include_in_schema=False)
 async def show_page(token: str, request: Request, api: Api) -> Response:
     """The page. A person's view is counted by its beacon; a program's fetch is recorded here, as a program's."""
-    await api.limiter.hit(api.lookup_limit, api.addresses.address_of(request))
-    opened = await api.reader.open(token)
+    opened = await api.open_public(token, request, api.lookup_limit)
     if request.method == "HEAD" or is_bot(visitor_of(request, api.settings).user_agent):
         count_view(api, request, opened, None, uuid7(), is_bot=True)
     return Response(await _page(api, opened), media_type=HTML, headers=_HEADERS)
@@ -37,19 +41,34 @@ async def show_page(token: str, request: Request, api: Api) -> Response:
 
 async def _page(api: Services, opened: Opened) -> bytes:
     share, shown = opened.share, opened.shown
+    return _written(
+        share.token,
+        replace(shown, view_count=0),
+        await api.messages.open(share.owner_id, share.message),
+        api.share_url(share.token),
+        api.picture_url(share.token, shown.picture_hash),
+        api.settings.public_url,
+    )
+
+
+@lru_cache(maxsize=_PAGES_KEPT)
+def _written(
+    token: str, shown: SharedList, message: str | None, page_url: str, picture_url: str, shop_url: str
+) -> bytes:
+    """The page. It says nothing but its arguments, so it is written once for the same ones."""
     items: list[dict[str, Any]] = orjson.loads(shown.items)
     return render(
         "shared_list.html",
-        token=share.token,
+        token=token,
         title=shown.title,
         owner=shown.owner_display_name,
-        message=await api.messages.open(share.owner_id, share.message),
+        message=message,
         items=[{**item, "price_text": money(item["price"], item["currency"])} for item in items],
         item_count=shown.item_count,
         total=money(orjson.loads(shown.total), shown.currency) if shown.currency else None,
-        page_url=api.share_url(share.token),
-        picture_url=api.picture_url(share.token, shown.picture_hash),
-        shop_url=api.settings.public_url,
+        page_url=page_url,
+        picture_url=picture_url,
+        shop_url=shop_url,
     )
 
 

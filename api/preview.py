@@ -25,8 +25,7 @@ async def generic_picture(api: Api) -> Response:
 @router.head(PATH, include_in_schema=False)
 async def picture(token: str, request: Request, api: Api) -> Response:
     """The share's picture; the generic one, which nobody may keep, where it is not there within two seconds."""
-    await api.limiter.hit(api.preview_limit, api.addresses.address_of(request))
-    await api.reader.open(token)
+    await api.open_public(token, request, api.preview_limit)
     own = None if api.settings.static_previews else await api.pictures.of(token)
     if own is None:
         return openapi.Png(await api.pictures.generic(), headers={"Cache-Control": "no-store"})

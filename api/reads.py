@@ -19,6 +19,7 @@ import orjson
 from api.cache import Revoked, ShareCache
 from api.database import Database
 from api.errors import DATABASE_AWAY, ShareNotFound, Unavailable
+from api.limits import Held
 from api.redis_gate import RedisAway
 from api.shares_model import Share, SharedList
 from clients.logs import get_logger
@@ -81,11 +82,14 @@ class ShareReader:
         self._cache = cache
         self._codec = codec
 
-    async def open(self, token: str) -> Opened:
-        """The share under *token*; raises :class:`ShareNotFound`, or 503 where nothing that knows it answers."""
+    async def open(self, token: str, held: Held | None = None) -> Opened:
+        """The share under *token*; raises :class:`ShareNotFound`, or 503 where nothing that knows it answers.
+
+        *held*: what Redis holds under :meth:`ShareCache.key_of`, where that has been read already.
+        """
         if not _TOKEN.fullmatch(token):
             raise ShareNotFound
-        cached, redis_answers = await self._cached(token)
+        cached, redis_answers = await self._cached(token, held)
         try:
             opened = await self._from_database(token, cached)
         except DATABASE_AWAY as error:
@@ -117,8 +121,10 @@ class ShareReader:
         waiting = await self.waiting_events("share_token = $1", token)
         return any(event.event_type is EventType.REVOKED and event.wishlist_id == wishlist_id for event in waiting)
 
-    async def _cached(self, token: str) -> tuple[Share | None, bool]:
+    async def _cached(self, token: str, held: Held | None = None) -> tuple[Share | None, bool]:
         try:
+            if held is not None:
+                return self._cache.share_in(held.value), held.answers
             return await self._cache.get(token), True
         except Revoked:
             raise ShareNotFound from None

@@ -17,10 +17,13 @@ from api.messages import MessageBox
 from api.pictures import Pictures
 from api.publisher import Publisher
 from api.purge import CdnPurge
-from api.reads import ShareReader
+from api.reads import Opened, ShareReader
 from api.redis_gate import RedisGate
 from api.visitors import AddressBook
 from config.settings import ApiSettings
+
+# What is longer is no token; it is cut so that nobody has Redis look up whole books.
+_LONGEST_TOKEN = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,13 @@ class Services:
     breaker: BreakerView
     messages: MessageBox
     cdn: CdnPurge
+
+    async def open_public(self, token: str, request: Request, limit: Limit) -> Opened:
+        """The share under *token* for whoever asks, counted against *limit* of their address."""
+        address = self.addresses.address_of(request)
+        return await self.reader.open(
+            token, await self.limiter.hit_and_read(limit, address, ShareCache.key_of(token[:_LONGEST_TOKEN]))
+        )
 
     def share_url(self, token: str) -> str:
         """The link that people send each other."""
