@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import Literal
 from uuid import UUID
@@ -22,7 +23,7 @@ from api.redis_gate import RedisAway
 from api.services import Api, Services
 from api.shares_model import iso
 from api.visitors import visitor_of
-from schemas.ids import first_wishlist_id_for, item_id_for, public_item_id, public_wishlist_id
+from schemas.ids import first_wishlist_id_for, item_id_for, public_item_id, public_wishlist_id, share_id_for
 
 router = APIRouter()
 
@@ -66,18 +67,20 @@ class AddRequest(Body):
 async def add_to_my_list(request: Request, user: User, api: Api) -> Response:
     """Copy an item. The same item of the same share into the same list is one item, however often it is asked."""
     body = await read_body(request, AddRequest)
-    opened = await _open(api, request, body.source_token)
+    token = body.source_token
+    opened, row = await asyncio.gather(
+        _open(api, request, token),
+        api.db.row(_READER, user, token, body.product_id, share_id_for(token)),
+    )
     if user == opened.shown.owner_public_id:
         raise invalid("source_token", "is a share of your own list", "Add items from lists of other people")
     products = {item["product_id"] for item in orjson.loads(opened.shown.items)}
     if body.product_id not in products:
         raise ApiError(404, "ITEM_NOT_FOUND", "This product is not on the shared list")
-    share_id = opened.share.share_id
-    row = await api.db.row(_READER, user, opened.share.token, body.product_id, share_id)
     if row is None:
         raise unauthorized("The authentication token names nobody we know")
     list_id: UUID = row["list_id"] or first_wishlist_id_for(row["reader_id"])
-    item_id = item_id_for(list_id, body.product_id, share_id)
+    item_id = item_id_for(list_id, body.product_id, opened.share.share_id)
     added_at = row["added_at"]
     if added_at is None:
         plan = await _plan(api, item_id)

@@ -39,6 +39,8 @@ ROOT = Path(__file__).parent.parent
 SPEC_SECONDS = 30 * 60
 LIMIT_SECONDS = 0.1
 REST_SECONDS = 1.0
+# Each scenario's rate before anything counts: Kafka's JVM compiles what it runs for a good while, on the same cores.
+WARM_UP_RATE = 60.0
 console = Console(stderr=True, highlight=False)
 
 
@@ -159,8 +161,10 @@ async def measure(arguments: argparse.Namespace) -> dict[str, object]:
     console.print("making users, lists, tokens and shares …")
     world = await api_world.make(os.environ["POSTGRES_DSN"], servers["api"])
     made = {name: scenario.made(world) for name, scenario in {**SCENARIOS, **ALONE}.items()}
-    for name in ALONE:
-        await run([Load(name, servers["api"], 50, made[name])], 2)
+    console.print(f"warming up for {arguments.warm_up_seconds:.0f} s …")
+    await run(
+        [Load(name, servers["api"], WARM_UP_RATE, made[name]) for name in ALONE], max(arguments.warm_up_seconds, 1)
+    )
     result: dict[str, object] = {"seconds": arguments.seconds}
 
     table = Table("scenario", "rate", "p50", "p90", "p99", "success", title="all at once; latencies in ms")
@@ -201,6 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="length of each run of all scenarios at once")
     parser.add_argument("--step-seconds", type=float, default=6, help="length of each step towards the highest rate")
+    parser.add_argument("--warm-up-seconds", type=float, default=30, help="load before anything counts")
     parser.add_argument("--factors", type=int, nargs="*", default=[1, 10], help="multiples of the spec's rates")
     parser.add_argument(
         "--alone", nargs="*", default=list(ALONE), choices=list(ALONE), help="scenarios for the highest rate"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import redis
@@ -24,6 +25,8 @@ from ops.stack.state import State
 ROOT = Path(__file__).parent.parent.parent
 CLUSTER_ID = "d2lzaGxpc3Qtc29jaWFsMQ"
 HEAP = "-Xmx384m"
+# The agents and how nice each is: rows are awaited sooner than pictures.
+AGENTS = {"persist": 0, "preview": 10, "dead_letters": 10}
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,11 @@ def make_development_keys(state: State) -> None:
     (folder / "public.pem").write_bytes(public)
 
 
+def gently(nice: int | Literal["idle"], *command: str) -> list[str]:
+    """*command*, behind whatever runs with a lower *nice* (0 to 19), or only when nothing else wants to run."""
+    return [str(ROOT / "ops" / "stack" / "gently"), str(nice), *command] if nice else list(command)
+
+
 def services(state: State) -> list[Part]:
     """What the system stands on: Kafka, PostgreSQL, Redis, and one emulator for R2 and SQS."""
     ports = state.ports()
@@ -107,7 +115,8 @@ def services(state: State) -> list[Part]:
         ),
         Part(
             "s3",
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(ports["aws"])],
+            # It stands in for machines elsewhere: here it must not take their work's time from ours.
+            gently("idle", sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(ports["aws"])),
             f"http://127.0.0.1:{ports['aws']}",
             moto,
             aliases=("sqs",),
@@ -124,7 +133,7 @@ def processes(state: State) -> list[Part]:
 
     renderer = Part(
         "renderer",
-        [str(ROOT / "ops" / "stack" / "gently"), sys.executable, "-m", "renderer_worker"],
+        gently("idle", sys.executable, "-m", "renderer_worker"),
         url("renderer"),
         http_ok(f"{url('renderer')}/healthz"),
     )
@@ -132,12 +141,12 @@ def processes(state: State) -> list[Part]:
     agents = [
         Part(
             name,
-            [sys.executable, "-m", "streams", name],
+            gently(nice, sys.executable, "-m", "streams", name),
             url(name),
             http_ok(f"{url(name)}/healthz"),
             env={"STREAM_METRICS_PORT": str(ports[name]), "STREAM_INSTANCE_ID": f"{name}-1"},
         )
-        for name in ("persist", "preview", "dead_letters")
+        for name, nice in AGENTS.items()
     ]
     return [renderer, api, *agents]
 
@@ -145,7 +154,8 @@ def processes(state: State) -> list[Part]:
 def _kafka(state: State) -> Part:
     ports = state.ports()
     folder = state.folder / "kafka"
-    java = ["java", HEAP, "-Xms128m", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
+    # C1 only: the optimizing compiler takes more time of a small machine than its code gives back.
+    java = ["java", HEAP, "-Xms128m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
     java += ["-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", "-cp", f"{state.cache / 'kafka'}/*"]
     properties = folder / "server.properties"
 
