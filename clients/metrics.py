@@ -41,6 +41,9 @@ RENDER_SECONDS = Histogram("og_render_duration_seconds", "Time of one render.", 
 RENDER_CACHE_HITS = Counter("og_render_cache_hits_total", "Pictures reused by content.")
 RENDER_POOL_AVAILABLE = Gauge("og_renderer_browser_pool_available", "Idle pages.")
 RENDER_POOL_BUSY = Gauge("og_renderer_browser_pool_busy", "Pages at work.")
+RENDER_BROWSER_STARTS = Counter(
+    "og_renderer_browser_starts_total", "Browsers started: at first, after a crash or a hang, or instead of a worn one."
+)
 RENDER_MEMORY = Gauge("og_renderer_memory_usage_bytes", "Resident memory of renderer and browser.")
 R2_UPLOAD_SECONDS = Histogram("og_renderer_r2_upload_duration_seconds", "Time of one upload.", buckets=_FAST)
 PREVIEWS_DONE = Counter("wishlist_previews_total", "Preview jobs, by outcome.", ["outcome"])

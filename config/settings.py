@@ -113,9 +113,14 @@ class RendererSettings(BaseSettings):
     url: str = Field("http://127.0.0.1:3000", description="Where agents reach svc-og-renderer.")
     host: str = Field("127.0.0.1", description="Address the renderer listens on.")
     port: int = Field(3000, ge=0, le=65_535, description="Port the renderer listens on.")
-    timeout_seconds: float = Field(5.0, gt=0, description="Longest render, and longest wait for one.")
+    timeout_seconds: float = Field(5.0, gt=0, description="Longest time on a page (spec: 5 s).")
+    queue_seconds: float = Field(5.0, gt=0, description="Longest wait for a page (spec: 5 s).")
+    queue_length: int = Field(100, ge=1, description="Cards that may wait for a page; more are refused at once.")
     chromium_path: str = Field("/usr/bin/chromium", description="Chromium's executable.")
-    concurrent_pages: int = Field(2, ge=1, description="Cards rendered at once.")
+    browsers: int = Field(3, ge=1, description="Browsers in the pool (spec: 3).")
+    pages_per_browser: int = Field(2, ge=1, description="Cards that one browser draws at once (spec: 2).")
+    browser_cards: int = Field(2_000, ge=1, description="Cards after which a browser is replaced.")
+    browser_memory_mb: int = Field(400, ge=1, description="Memory, in MB, above which a browser is replaced.")
     cache_ttl_seconds: int = Field(86_400, ge=1, description="How long a finished picture is reused (spec: 24 h).")
     image_hosts: str = Field(
         "cdn.vantage.com", description="Comma-separated hosts that thumbnails may be fetched from."
@@ -123,6 +128,11 @@ class RendererSettings(BaseSettings):
     thumbnail_dir: str | None = Field(
         None, description="Folder that answers for image hosts in development: <product id>.jpg."
     )
+
+    @property
+    def longest_seconds(self) -> float:
+        """What one render may take: its wait for a page, and its time on it."""
+        return self.queue_seconds + self.timeout_seconds
 
 
 class BreakerSettings(BaseSettings):

@@ -27,6 +27,7 @@ from clients.metrics import (
 from clients.objects import ObjectStore
 from config.settings import RendererSettings
 from renderer_worker.browser import BrowserPool
+from renderer_worker.chromium import Wear
 from renderer_worker.errors import RenderError
 from renderer_worker.memory import resident_bytes
 from renderer_worker.requests import InvalidRequest, parse
@@ -36,6 +37,8 @@ from renderer_worker.thumbnails import Thumbnails
 
 MAX_BODY_BYTES = 262_144
 R2_CHECK_SECONDS = 5.0
+# How fresh a card must be to prove that the next one can be drawn; without one a canary is.
+PROOF_SECONDS = 5.0
 
 _log = get_logger()
 
@@ -87,10 +90,9 @@ class App:
         )
 
     async def healthz(self, request: Request) -> Response:
-        """Whether cards can be drawn and stored: 200 if so, else 503."""
-        if not self._pool.alive:
-            await self._pool.revive()
-        browser, bucket = self._pool.alive, await self._bucket_answers()
+        """Whether cards can be drawn and stored: 200 if so, else 503. Proved by a picture, not by a connection."""
+        browser, bucket = await asyncio.gather(self._pool.prove(PROOF_SECONDS), self._bucket_answers())
+        age = self._pool.proof_age
         return JSONResponse(
             {
                 "status": "healthy" if browser and bucket else "unhealthy",
@@ -101,6 +103,7 @@ class App:
                 },
                 "r2_connection": "ok" if bucket else "error",
                 "uptime_seconds": int(time.monotonic() - self._started),
+                "canary_age_seconds": round(age, 1),
             },
             status_code=200 if browser and bucket else 503,
         )
@@ -113,9 +116,9 @@ class App:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     def _timeout(self, request: Request) -> float:
-        """Seconds that the caller waits (``X-Timeout-Ms``), at most the service's own limit."""
+        """Seconds that the caller waits (``X-Timeout-Ms``), at most what queue and page may take together."""
         stated = request.headers.get("X-Timeout-Ms", "")
-        longest = self._settings.timeout_seconds
+        longest = self._settings.longest_seconds
         return min(longest, int(stated) / 1000) if re.fullmatch("[1-9][0-9]{0,8}", stated) else longest
 
     async def _bucket_answers(self) -> bool:
@@ -146,7 +149,14 @@ async def _body(request: Request) -> bytes:
 def create_app(settings: RendererSettings, store: ObjectStore, cdn_url: str) -> Starlette:
     """Build the service; the browser starts with the application and ends with it."""
     template = load_template()
-    pool = BrowserPool(settings.chromium_path, settings.concurrent_pages, template)
+    pool = BrowserPool(
+        settings.chromium_path,
+        settings.browsers,
+        settings.pages_per_browser,
+        settings.timeout_seconds,
+        template,
+        Wear(settings.browser_cards, settings.browser_memory_mb * 1_000_000),
+    )
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -160,6 +170,8 @@ def create_app(settings: RendererSettings, store: ObjectStore, cdn_url: str) -> 
                 template_version=template.version,
                 cdn_url=cdn_url,
                 cache_ttl_seconds=settings.cache_ttl_seconds,
+                queue_seconds=settings.queue_seconds,
+                queue_length=settings.queue_length,
             )
             routes = App(renderer, pool, store, settings)
             app.router.routes += [

@@ -17,6 +17,7 @@ from config.settings import RendererSettings, load
 from renderer_worker import png
 from renderer_worker.browser import BrowserPool
 from renderer_worker.card import GENERIC_CARD
+from renderer_worker.chromium import Wear
 from renderer_worker.template import ASSETS, FALLBACK_PICTURE, load_template
 
 EDGE = 480
@@ -26,7 +27,7 @@ SECONDS = 10.0
 
 async def draw_fallback(executable: str) -> None:
     """The picture of a share whose own is not there."""
-    pool = BrowserPool(executable, 1, load_template())
+    pool = BrowserPool(executable, 1, 1, SECONDS, load_template(), Wear(cards=1_000, memory_bytes=1_000_000_000))
     await pool.start()
     try:
         deadline = asyncio.get_running_loop().time() + SECONDS

@@ -50,6 +50,8 @@ class Renderer:
         template_version: str,
         cdn_url: str,
         cache_ttl_seconds: int,
+        queue_seconds: float,
+        queue_length: int,
     ) -> None:
         self._pool = pool
         self._thumbnails = thumbnails
@@ -57,6 +59,9 @@ class Renderer:
         self._template_version = template_version
         self._cdn_url = cdn_url.rstrip("/")
         self._ttl = cache_ttl_seconds
+        self._queue_seconds = queue_seconds
+        self._queue_length = queue_length
+        self._queued = 0
         # One card on each page and one before or after it: more at once would only queue where no deadline is kept.
         self._desks = asyncio.Semaphore(2 * pool.total)
         self._flights: dict[str, asyncio.Task[int]] = {}
@@ -64,7 +69,8 @@ class Renderer:
     async def render(self, request: RenderRequest, timeout_seconds: float) -> Rendered:
         """Store the card's picture and say where it is.
 
-        Raises a ``RenderError``; queueing, drawing and storing together take at most *timeout_seconds*.
+        Raises a ``RenderError``; queueing, drawing and storing together take at most *timeout_seconds*. Of these a
+        card may queue for the pool's own limit (spec: 5 s), and longer than that for nobody.
         """
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         key = cache_key(self._template_version, request.data)
@@ -103,7 +109,10 @@ class Renderer:
             RENDER_CACHE_HITS.inc()
             return len(stored)
         # Who would get a page with no time left to draw hears it while the answer still meets somebody.
-        wait_until = deadline - min(DRAWING_SECONDS, timeout_seconds / 2)
+        wait_until = min(
+            deadline - min(DRAWING_SECONDS, timeout_seconds / 2),
+            asyncio.get_running_loop().time() + self._queue_seconds,
+        )
         with RENDER_SECONDS.time():
             picture = await self._draw(data, wait_until, deadline)
         with R2_UPLOAD_SECONDS.time():
@@ -122,11 +131,16 @@ class Renderer:
         return stored if stored is not None and png.fresh_until(stored) > time.time() else None
 
     async def _draw(self, data: CardData, wait_until: float, deadline: float) -> bytes:
+        if self._queued >= self._queue_length:
+            raise PoolExhausted(f"the queue is full: {self._queued} cards wait")
+        self._queued += 1
         try:
             async with asyncio.timeout_at(wait_until):
                 await self._desks.acquire()
         except TimeoutError as error:
             raise PoolExhausted("the queue did not move in time") from error
+        finally:
+            self._queued -= 1
         try:
             urls = [item.image for item in data.items[:SHOWN_ITEMS]]
             pictures = await self._thumbnails.data_uris(urls)

@@ -72,7 +72,7 @@ class PreviewRelay:
 
     async def run(self) -> None:
         """Relay until cancelled."""
-        async with httpx.AsyncClient(base_url=self._renderer.url, timeout=self._renderer.timeout_seconds + 1) as http:
+        async with httpx.AsyncClient(base_url=self._renderer.url, timeout=self._renderer.longest_seconds + 1) as http:
             while True:
                 try:
                     pool = await self._database.pool()

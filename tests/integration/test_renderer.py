@@ -54,6 +54,17 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(f"{url} does not answer")
 
 
+def wait_for_pages(url: str) -> None:
+    """The first page draws as soon as it is warm; the others are warmed meanwhile."""
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline:
+        pages = httpx.get(f"{url}/healthz", timeout=20).json()["browser_pool"]
+        if pages["available"] == pages["total"]:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"not every page is warm: {pages}")
+
+
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[Any]:
     port = free_port()
@@ -81,7 +92,8 @@ def start(bucket: Any, **settings: str) -> tuple[subprocess.Popen[bytes], str]:
         "R2_BUCKET": BUCKET,
         "RENDERER_HOST": "127.0.0.1",
         "RENDERER_PORT": str(port),
-        "RENDERER_CONCURRENT_PAGES": "2",
+        "RENDERER_BROWSERS": "1",
+        "RENDERER_PAGES_PER_BROWSER": "2",
         "RENDERER_THUMBNAIL_DIR": str(ASSETS / "thumbnails"),
         "API_CDN_URL": "https://cdn.vantage.com",
         **settings,
@@ -89,6 +101,7 @@ def start(bucket: Any, **settings: str) -> tuple[subprocess.Popen[bytes], str]:
     process = subprocess.Popen([sys.executable, "-m", "renderer_worker"], env=environment, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     wait_for(f"{url}/healthz", process)
+    wait_for_pages(url)
     return process, url
 
 
@@ -164,6 +177,7 @@ def test_health_is_the_traces(renderer: httpx.Client) -> None:
     assert answer.headers["content-type"] == "application/json"
     said = answer.json()
     assert isinstance(said.pop("uptime_seconds"), int)
+    assert 0 <= said.pop("canary_age_seconds") <= 10
     assert said == {
         "status": "healthy",
         "browser_pool": {"total": 2, "available": 2, "busy": 0},
@@ -269,10 +283,21 @@ def test_wrong_requests_name_the_field(renderer: httpx.Client) -> None:
     assert renderer.get("/render").status_code == 405
 
 
-def browser_of(process: subprocess.Popen[bytes]) -> psutil.Process:
-    """The browser's main process: the one Chromium that is not another Chromium's child."""
+def browsers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Each browser's main process: a Chromium that is not another Chromium's child."""
     below = psutil.Process(process.pid).children(recursive=True)
-    return next(one for one in below if "chrom" in one.name() and not any("--type=" in part for part in one.cmdline()))
+    return [
+        one
+        for one in below
+        if one.status() != psutil.STATUS_ZOMBIE
+        and one.name() == "chromium"
+        and not any("--type=" in part for part in one.cmdline())
+    ]
+
+
+def browser_of(process: subprocess.Popen[bytes]) -> psutil.Process:
+    """The only browser."""
+    return browsers_of(process)[0]
 
 
 def test_a_killed_browser_comes_back(
@@ -294,25 +319,96 @@ def test_crashed_pages_come_back(renderer: httpx.Client, service: tuple[subproce
 
 
 async def test_a_hung_browser_is_told_apart_and_replaced(bucket: Any) -> None:
-    """504 for cards on the pages, 503 with Retry-After for those that wait, and then another browser."""
-    process, url = start(bucket, RENDERER_TIMEOUT_SECONDS="2")
+    """504 for the cards on its pages; those that wait are drawn by the browser that takes its place."""
+    process, url = start(bucket, RENDERER_TIMEOUT_SECONDS="4", RENDERER_QUEUE_SECONDS="15")
     frozen = browser_of(process)
     frozen.suspend()
     try:
         async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-            first = await asyncio.gather(*(client.post("/render", json=body(f"Hung {n}")) for n in range(4)))
-            assert sorted(answer.status_code for answer in first) == [503, 503, 504, 504]
-            refused = [answer for answer in first if answer.status_code == 503]
-            assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
-            assert {answer.json()["error"] for answer in refused} == {"POOL_EXHAUSTED"}
-            for n in range(8):
-                if (await client.post("/render", json=body(f"Again {n}"))).status_code == 200:
-                    break
-            else:
-                raise AssertionError("the browser was not replaced")
+            answers = await asyncio.gather(*(client.post("/render", json=body(f"Hung {n}")) for n in range(4)))
+            assert sorted(answer.status_code for answer in answers) == [200, 200, 504, 504]
+            assert (await client.get("/healthz")).json()["status"] == "healthy"
     finally:
         if frozen.is_running():
             frozen.kill()
+        stop(process)
+
+
+async def test_health_tells_of_a_browser_that_is_connected_and_draws_nothing(bucket: Any) -> None:
+    process, url = start(bucket, RENDERER_TIMEOUT_SECONDS="60")
+    frozen = browser_of(process)
+    frozen.suspend()
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            await asyncio.sleep(5.5)  # What was drawn before proves nothing any more.
+            answer = await client.get("/healthz")
+            assert answer.status_code == 503
+            assert answer.json()["status"] == "unhealthy"
+            assert answer.json()["browser_pool"]["available"] == 0
+            assert answer.json()["canary_age_seconds"] > 5
+            frozen.resume()
+            await asyncio.sleep(1)
+            assert (await client.get("/healthz")).status_code == 200
+    finally:
+        frozen.kill()
+        stop(process)
+
+
+async def test_a_full_queue_says_when_to_come_again(bucket: Any) -> None:
+    process, url = start(bucket, RENDERER_QUEUE_SECONDS="1", RENDERER_QUEUE_LENGTH="2", RENDERER_TIMEOUT_SECONDS="60")
+    frozen = browser_of(process)
+    frozen.suspend()
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            # Four are let in for two pages, two of these wait for one; two more may queue, the rest may not.
+            waiting = [asyncio.create_task(client.post("/render", json=body(f"Full {n}"))) for n in range(7)]
+            done, _ = await asyncio.wait(waiting, timeout=4)
+            refused = [task.result() for task in done]
+            assert {answer.status_code for answer in refused} == {503}
+            assert {answer.json()["error"] for answer in refused} == {"POOL_EXHAUSTED"}
+            assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
+            assert sum("full" in answer.json()["message"] for answer in refused) == 1
+            assert len(refused) == 5
+            frozen.resume()
+            drawn = [await task for task in waiting if task not in done]
+            assert [answer.status_code for answer in drawn] == [200, 200]
+    finally:
+        frozen.kill()
+        stop(process)
+
+
+async def test_a_worn_out_browser_is_replaced_while_cards_are_drawn(bucket: Any) -> None:
+    process, url = start(bucket, RENDERER_BROWSER_CARDS="5")
+    first = browser_of(process)
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            for start_at in range(0, 24, 4):
+                answers = await asyncio.gather(
+                    *(client.post("/render", json=body(f"Worn {start_at + n}")) for n in range(4))
+                )
+                assert {answer.status_code for answer in answers} == {200}
+            for _ in range(100):
+                if not first.is_running():
+                    break
+                await asyncio.sleep(0.1)
+            assert not first.is_running()
+            assert (await client.get("/healthz")).status_code == 200
+    finally:
+        stop(process)
+
+
+async def test_every_browser_of_the_pool_draws_and_comes_back(bucket: Any) -> None:
+    process, url = start(bucket, RENDERER_BROWSERS="2")
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            killed = browsers_of(process)
+            assert len(killed) == 2
+            for browser in killed:
+                browser.kill()
+            answers = await asyncio.gather(*(client.post("/render", json=body(f"Both {n}")) for n in range(8)))
+            assert {answer.status_code for answer in answers} == {200}
+            assert len(browsers_of(process)) == 2
+    finally:
         stop(process)
 
 
