@@ -72,6 +72,11 @@ class BrowserPool:
         self._give_back(first)
         self._warming = asyncio.create_task(self._warm(others))
 
+    async def warmed(self) -> None:
+        """Return once no page is still to be warmed."""
+        if self._warming is not None:
+            await self._warming
+
     async def close(self) -> None:
         """Stop the browsers."""
         if self._warming is not None:

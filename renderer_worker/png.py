@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 MAX_BYTES = 300_000  # Link-preview fetchers drop pictures above this (WhatsApp's limit is the lowest).
 FLAT_COLOURS = 24
 SAMPLE_STEP = 4
-COMPRESS_LEVEL = 6  # 9 takes up to ten times as long for 3 % fewer bytes.
+COMPRESS_LEVEL = 3  # 6 takes twice as long for 5 % fewer bytes, 9 seven times for 7 %.
 _EXPIRES = "Expires"
 
 

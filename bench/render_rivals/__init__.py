@@ -1,0 +1,1 @@
+"""Other ways to draw the same cards."""
