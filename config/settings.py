@@ -119,6 +119,7 @@ class RendererSettings(BaseSettings):
     chromium_path: str = Field("/usr/bin/chromium", description="Chromium's executable.")
     browsers: int = Field(3, ge=1, description="Browsers in the pool (spec: 3).")
     pages_per_browser: int = Field(2, ge=1, description="Cards that one browser draws at once (spec: 2).")
+    relay_renders: int = Field(6, ge=1, description="Cards that one preview worker asks for at once.")
     browser_cards: int = Field(2_000, ge=1, description="Cards after which a browser is replaced.")
     browser_memory_mb: int = Field(400, ge=1, description="Memory, in MB, above which a browser is replaced.")
     cache_ttl_seconds: int = Field(86_400, ge=1, description="How long a finished picture is reused (spec: 24 h).")

@@ -50,7 +50,7 @@ _CARD = """
 
 
 class PreviewRelay:
-    """Renders one preview at a time per worker task; the lease keeps two workers off the same one.
+    """Renders as many previews at once as it may; the lease keeps two of them, and two workers, off the same one.
 
     While the breaker is open no row is taken: the API serves the generic picture for those that wait, and they are
     rendered once it closes.
@@ -72,15 +72,23 @@ class PreviewRelay:
 
     async def run(self) -> None:
         """Relay until cancelled."""
-        async with httpx.AsyncClient(base_url=self._renderer.url, timeout=self._renderer.longest_seconds + 1) as http:
-            while True:
-                try:
-                    pool = await self._database.pool()
-                    if not await self._may_render() or not await self._render_one(pool, http):
-                        await asyncio.sleep(_IDLE_SECONDS)
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                    get_logger().warning("preview relay waits", error=f"{type(error).__name__}: {error}")
-                    await asyncio.sleep(1)
+        async with (
+            httpx.AsyncClient(base_url=self._renderer.url, timeout=self._renderer.longest_seconds + 1) as http,
+            asyncio.TaskGroup() as group,
+        ):
+            for _ in range(self._renderer.relay_renders):
+                group.create_task(self._work(http))
+
+    async def _work(self, http: httpx.AsyncClient) -> None:
+        """Render one preview after another."""
+        while True:
+            try:
+                pool = await self._database.pool()
+                if not await self._may_render() or not await self._render_one(pool, http):
+                    await asyncio.sleep(_IDLE_SECONDS)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                get_logger().warning("preview relay waits", error=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(1)
 
     async def _may_render(self) -> bool:
         """Whether a call may be made now; tells the API of the breaker, and hears of the operator, on the way."""

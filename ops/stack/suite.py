@@ -16,7 +16,15 @@ from ops.stack.parts import ROOT
 from ops.stack.state import State
 
 console = Console(stderr=True)
-LONG = {"FAULT_EVENTS": "100000", "FAULT_KILLS": "20", "FAULT_JOINS": "5"}
+LONG = {
+    "FAULT_EVENTS": "100000",
+    "FAULT_KILLS": "20",
+    "FAULT_JOINS": "5",
+    "FAULT_CARDS": "500",
+    "FAULT_BROWSER_KILLS": "20",
+    "FAULT_RENDERER_KILLS": "5",
+    "FAULT_BUCKET_OUTAGE_SECONDS": "60",
+}
 CHECKS = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports"])
 NO_TESTS = 5  # pytest's exit code where nothing was selected
 

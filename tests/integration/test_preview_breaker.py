@@ -106,7 +106,7 @@ async def relaying(lab: Lab, renderer: Renderer) -> AsyncIterator[None]:
     """A relay at work."""
     relay = PreviewRelay(
         Database(PostgresSettings(dsn=lab.dsn)),
-        RendererSettings(url=renderer.url),
+        RendererSettings(url=renderer.url, relay_renders=1),
         BreakerSettings(wait_duration_in_open_state_seconds=WAIT),
         RedisSettings(),
     )
