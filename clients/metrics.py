@@ -47,6 +47,7 @@ RENDER_BROWSER_STARTS = Counter(
 RENDER_MEMORY = Gauge("og_renderer_memory_usage_bytes", "Resident memory of renderer and browser.")
 R2_UPLOAD_SECONDS = Histogram("og_renderer_r2_upload_duration_seconds", "Time of one upload.", buckets=_FAST)
 PREVIEWS_DONE = Counter("wishlist_previews_total", "Preview jobs, by outcome.", ["outcome"])
+PREVIEWS_SWEPT = Counter("wishlist_previews_swept_total", "Pictures given up by the daily sweep.", ["reason"])
 
 # --- Breaker og-renderer-cb (spec, "Circuit Breaker Configuration"; names and labels are Micrometer's) -------------
 BREAKER_STATE = Gauge("resilience4j_circuitbreaker_state", "1 for the state it is in.", ["name", "state"])

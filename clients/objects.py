@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import boto3
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from config.lifecycle import BucketRule
 from config.settings import ObjectStoreSettings
 
 
@@ -80,18 +82,38 @@ class ObjectStore:
         except ObjectStoreError:
             return False
 
-    async def ensure_bucket(self) -> None:
-        """Make the bucket where it is missing."""
-        if await self._call("head_bucket") is None:
-            await self._call("create_bucket")
+    async def ensure_bucket(self) -> bool:
+        """Make the bucket where it is missing; whether it was."""
+        if await self._call("head_bucket") is not None:
+            return False
+        await self._call("create_bucket")
+        return True
+
+    async def set_lifecycle(self, rules: Sequence[BucketRule]) -> bool:
+        """Have the bucket follow *rules* and no others; whether it did not yet."""
+        wanted = [_s3_rule(rule) for rule in rules]
+        held = await self._call("get_bucket_lifecycle_configuration")
+        if held is not None and held["Rules"] == wanted:
+            return False
+        await self._call("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": wanted})
+        return True
 
     async def _call(self, operation: str, **arguments: Any) -> Any:
         method = partial(getattr(self._client, operation), Bucket=self.bucket, **arguments)
         try:
             return await asyncio.to_thread(method)
         except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "404", "NoSuchBucket"}:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404", "NoSuchBucket", "NoSuchLifecycleConfiguration"}:
                 return None
             raise ObjectStoreError(f"{operation}: {error}") from error
         except BotoCoreError as error:
             raise ObjectStoreError(f"{operation}: {error}") from error
+
+
+def _s3_rule(rule: BucketRule) -> dict[str, Any]:
+    what = (
+        {"Expiration": {"Days": rule.days}}
+        if rule.storage_class is None
+        else {"Transitions": [{"Days": rule.days, "StorageClass": rule.storage_class}]}
+    )
+    return {"ID": rule.name, "Filter": {"Prefix": rule.prefix}, "Status": "Enabled", **what}

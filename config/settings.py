@@ -136,6 +136,16 @@ class RendererSettings(BaseSettings):
         return self.queue_seconds + self.timeout_seconds
 
 
+class SweepSettings(BaseSettings):
+    """The daily sweep of pictures (spec, "Cloudflare R2 Storage Configuration", "Lifecycle rules")."""
+
+    model_config = SettingsConfigDict(env_prefix="SWEEP_")
+
+    unviewed_days: int = Field(30, ge=1, description="Age at which the picture of a share without a view goes.")
+    expired_days: int = Field(7, ge=0, description="Days after a share's expiry at which its picture goes.")
+    every_hours: float = Field(24.0, gt=0, description="Time from one sweep to the next.")
+
+
 class BreakerSettings(BaseSettings):
     """Breaker ``og-renderer-cb`` (spec, "Circuit Breaker Configuration"); names are Resilience4j's."""
 
@@ -212,6 +222,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     RedisSettings,
     ObjectStoreSettings,
     RendererSettings,
+    SweepSettings,
     BreakerSettings,
     ApiSettings,
     AuthSettings,

@@ -14,11 +14,21 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from clients import breaker_board
-from config.settings import AuthSettings, KafkaSettings, PostgresSettings, RedisSettings, load
-from ops import documents, ledger, migrations, topics
+from clients.objects import ObjectStore, ObjectStoreError
+from config.settings import (
+    AuthSettings,
+    KafkaSettings,
+    ObjectStoreSettings,
+    PostgresSettings,
+    RedisSettings,
+    SweepSettings,
+    load,
+)
+from ops import bucket, documents, ledger, migrations, topics
 from ops import seed as development_data
 from ops.simulation.command import simulate
 from ops.tokens import NoSigningKey, signer
+from streams import preview_sweep
 
 app = typer.Typer(help="Operate wishlist-social.", no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console()
@@ -43,12 +53,33 @@ def _with_postgres(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to the newest schema."""
-    done = _with_postgres(migrations.migrate)
-    for step in done:
-        console.print(f"applied {step.number:03d} {step.name}")
-    if not done:
-        console.print("the schema is up to date")
+    """Bring the database to the newest schema, and the bucket to what it must hold."""
+    done = [f"applied {step.number:03d} {step.name}" for step in _with_postgres(migrations.migrate)]
+    for line in done or ["the schema is up to date"]:
+        console.print(line)
+
+    async def prepare() -> list[str]:
+        return [line async for line in bucket.prepare(ObjectStore(load(ObjectStoreSettings)))]
+
+    try:
+        placed = asyncio.run(prepare())
+    except ObjectStoreError as error:
+        console.print(f"[red]The bucket cannot be reached:[/] {error}. Check R2_ENDPOINT_URL; ./run up starts one.")
+        raise typer.Exit(1) from None
+    for line in placed or ["the bucket is up to date"]:
+        console.print(line)
+
+
+@app.command()
+def sweep() -> None:
+    """Give up the pictures of shares that nobody viewed and of shares long expired, as the preview agent does daily."""
+    settings = load(SweepSettings)
+
+    async def work(connection: asyncpg.Connection) -> dict[str, int]:
+        return await preview_sweep.sweep(connection, settings)
+
+    for reason, count in _with_postgres(work).items():
+        console.print(f"{count} pictures {reason}")
 
 
 @app.command()

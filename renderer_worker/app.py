@@ -180,7 +180,6 @@ def create_app(settings: RendererSettings, store: ObjectStore, cdn_url: str) -> 
                 Route("/metrics", routes.metrics),
             ]
             await pool.start()
-            await renderer.publish_fallback()
             try:
                 yield
             finally:

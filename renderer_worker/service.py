@@ -16,11 +16,9 @@ from renderer_worker.browser import BrowserPool
 from renderer_worker.card import cache_key, page_data
 from renderer_worker.errors import PoolExhausted, UploadFailed
 from renderer_worker.requests import SHOWN_ITEMS, CardData, RenderRequest
-from renderer_worker.template import FALLBACK_PICTURE
 from renderer_worker.thumbnails import Thumbnails
 
 CACHE_CONTROL = "public, max-age=86400"
-FALLBACK_KEY = "social/default/wishlist-share-preview.png"
 # A card with a missing product picture is worth drawing again soon: the picture may only have been late.
 DEGRADED_SECONDS = 60.0
 LOOK_SECONDS = 1.0
@@ -88,14 +86,6 @@ class Renderer:
             async with _storing(deadline):
                 await self._store.copy(content_path, path)
         return Rendered(f"{self._cdn_url}/{path}", key, size)
-
-    async def publish_fallback(self) -> None:
-        """Put the generic picture where the API's fallback points."""
-        try:
-            picture = await asyncio.to_thread(FALLBACK_PICTURE.read_bytes)
-            await self._store.put(FALLBACK_KEY, picture, "image/png", CACHE_CONTROL)
-        except ObjectStoreError as error:
-            _log.warning("generic picture not published", error=str(error))
 
     def _landed(self, key: str, flight: asyncio.Task[int]) -> None:
         self._flights.pop(key, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ASSETS = HERE / "assets"
+TEMPLATES = HERE / "templates"
 FALLBACK_PICTURE = ASSETS / "wishlist-share-preview.png"
 
 _LATIN = (
@@ -52,7 +53,7 @@ class Template:
 
 def load_template(name: str = "wishlist-share") -> Template:
     """Read ``templates/<name>.html`` and put the fonts in."""
-    source = (HERE / "templates" / f"{name}.html").read_text(encoding="utf-8")
+    source = (TEMPLATES / f"{name}.html").read_text(encoding="utf-8")
     nonce = secrets.token_urlsafe(16)
     page = source.replace("/* fonts */", "\n".join(_font_face(*font) for font in FONTS))
     return Template(

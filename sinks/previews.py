@@ -45,7 +45,7 @@ class PreviewQueue(postgres.PostgresSink):
         return Applied(len(fresh), len(batch.events) - len(fresh))
 
     async def _refresh(self, connection: PoolConnectionProxy, events: Sequence[ShareEvent]) -> None:
-        """Ask anew for pictures that were a day old when their share was viewed.
+        """Ask anew for pictures that were a day old when their share was viewed, or that were given up before.
 
         The renderer knows unchanged content by its hash. Views read again are older than the picture they led to.
         """
@@ -57,7 +57,9 @@ class PreviewQueue(postgres.PostgresSink):
             await connection.execute(
                 """UPDATE previews p SET state = 'due', due_at = v.at, attempts = 0
                    FROM unnest($1::uuid[], $2::timestamptz[]) AS v(share_id, at)
-                   WHERE p.share_id = v.share_id AND p.state = 'done' AND p.rendered_at < v.at - $3::interval""",
+                   WHERE p.share_id = v.share_id
+                     AND (p.state = 'done' AND p.rendered_at < v.at - $3::interval
+                          OR p.state = 'swept' AND p.swept_at < v.at)""",
                 list(latest),
                 list(latest.values()),
                 FRESH_FOR,

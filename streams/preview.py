@@ -10,12 +10,14 @@ from config.settings import (
     PostgresSettings,
     RedisSettings,
     RendererSettings,
+    SweepSettings,
     load,
 )
 from sinks.previews import GROUP, PreviewQueue
 from streams.application import share_event_agent
 from streams.preview_purge import PreviewPurge
 from streams.preview_relay import PreviewRelay
+from streams.preview_sweep import PreviewSweep
 
 app = share_event_agent("preview", GROUP, PreviewQueue)
 database = Database(load(PostgresSettings))
@@ -28,6 +30,12 @@ async def relay() -> None:
 
 
 @app.task  # type: ignore[untyped-decorator]
+async def sweep() -> None:
+    """Gives up what nobody looks at."""
+    await PreviewSweep(database, load(SweepSettings)).run()
+
+
+@app.task  # type: ignore[untyped-decorator]
 async def purge() -> None:
-    """Removes what was withdrawn."""
+    """Removes what was withdrawn or swept."""
     await PreviewPurge(database, ObjectStore(load(ObjectStoreSettings))).run()

@@ -1,8 +1,9 @@
-"""Removes the pictures of withdrawn shares from the bucket."""
+"""Removes the pictures of withdrawn and swept shares from the bucket."""
 
 from __future__ import annotations
 
 import asyncio
+from uuid import uuid4
 
 import asyncpg
 
@@ -12,20 +13,29 @@ from clients.postgres import Database
 
 _IDLE_SECONDS = 1.0
 _AT_ONCE = 20
+_LEASE_SECONDS = 60
 
-# A share that is being rendered still waits: its picture would come after the purge.
-_TO_PURGE = """
-    SELECT share_id, share_token FROM previews
-    WHERE state = 'withdrawn' AND purged_at IS NULL AND (lease_until IS NULL OR lease_until < now())
-    LIMIT $1"""
+# Under a lease, as rendering is: a share that is being rendered waits, because its picture would come after the purge,
+# and none is rendered meanwhile, because the purge would take the new picture away.
+_TAKE = """
+    UPDATE previews SET lease_owner = $1, lease_until = now() + make_interval(secs => $2)
+    WHERE share_id IN (
+        SELECT share_id FROM previews
+        WHERE state IN ('withdrawn', 'swept') AND purged_at IS NULL AND (lease_until IS NULL OR lease_until < now())
+        LIMIT $3 FOR UPDATE SKIP LOCKED)
+    RETURNING share_id, share_token"""
+_PURGED = """
+    UPDATE previews SET purged_at = now(), lease_owner = NULL, lease_until = NULL
+    WHERE share_id = $1 AND lease_owner = $2"""
 
 
 class PreviewPurge:
-    """Works off withdrawn rows. Removing twice is harmless, so that no lease is needed."""
+    """Works off withdrawn and swept rows."""
 
     def __init__(self, database: Database, store: ObjectStore) -> None:
         self._database = database
         self._store = store
+        self._owner = uuid4().hex
 
     async def run(self) -> None:
         """Purge until cancelled."""
@@ -39,8 +49,8 @@ class PreviewPurge:
                 await asyncio.sleep(_IDLE_SECONDS)
 
     async def _purge_some(self, pool: asyncpg.Pool) -> int:
-        rows = await pool.fetch(_TO_PURGE, _AT_ONCE)
+        rows = await pool.fetch(_TAKE, self._owner, float(_LEASE_SECONDS), _AT_ONCE)
         for row in rows:
             await self._store.delete(preview_key(row["share_token"]))
-            await pool.execute("UPDATE previews SET purged_at = now() WHERE share_id = $1", row["share_id"])
+            await pool.execute(_PURGED, row["share_id"], self._owner)
         return len(rows)

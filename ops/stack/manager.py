@@ -17,7 +17,7 @@ from rich.console import Console
 
 from clients.objects import ObjectStore
 from config.settings import KafkaSettings, ObjectStoreSettings, PostgresSettings
-from ops import migrations, seed, topics
+from ops import bucket, migrations, seed, topics
 from ops.stack.parts import ROOT, Part, environment, make_development_keys, processes, services
 from ops.stack.state import State, is_free
 
@@ -151,7 +151,8 @@ async def _prepare_contents() -> None:
     await seed.seed(connection)
     await connection.close()
     await asyncio.to_thread(list, topics.ensure(KafkaSettings()))
-    await ObjectStore(ObjectStoreSettings()).ensure_bucket()
+    async for _ in bucket.prepare(ObjectStore(ObjectStoreSettings())):
+        pass
 
 
 def _avoid_taken_ports(state: State) -> None:

@@ -23,8 +23,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from config.settings import RendererSettings
-from renderer_worker.service import FALLBACK_KEY
-from renderer_worker.template import ASSETS, FALLBACK_PICTURE
+from renderer_worker.template import ASSETS
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "vantage-social-assets"
@@ -265,10 +264,6 @@ def test_a_missing_picture_is_tried_again_soon(renderer: httpx.Client, bucket: A
     said = renderer.post("/render", json=body("Missing", [item("prod_nowhere"), ITEMS[0]])).json()
     with Image.open(io.BytesIO(stored(bucket, said["image_url"]))) as card:
         assert float(card.info["Expires"]) <= time.time() + 60
-
-
-def test_the_generic_picture_is_published(renderer: httpx.Client, bucket: Any) -> None:
-    assert bucket.Object(FALLBACK_KEY).get()["Body"].read() == FALLBACK_PICTURE.read_bytes()
 
 
 def test_wrong_requests_name_the_field(renderer: httpx.Client) -> None:

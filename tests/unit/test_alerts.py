@@ -1,0 +1,108 @@
+"""The alert files of deploy/: right in themselves, alike, and about metrics that exist."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prometheus_client import REGISTRY
+
+from clients import metrics  # registers every metric of ours
+from streams.breaker import State
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+CACHED = Path(__file__).parents[2] / ".state" / "cache" / "promtool" / "usr" / "bin" / "promtool"
+PROMETHEUS = DEPLOY / "prometheus"
+PROMTOOL = shutil.which("promtool") or str(CACHED)
+
+
+def load(*parts: str) -> Any:
+    return yaml.safe_load(DEPLOY.joinpath(*parts).read_text())
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in load("prometheus", "og-renderer.rules.yml")["groups"][0]["rules"]}
+
+
+def sample_names() -> set[str]:
+    """Every name that a scrape of ours may hold."""
+    names = set()
+    for family in REGISTRY.collect():
+        names |= {family.name} | {f"{family.name}{end}" for end in ("_total", "_bucket", "_count", "_sum")}
+    return names
+
+
+def test_promtool_finds_them_right_and_they_fire_when_they_should() -> None:
+    done = subprocess.run(
+        [PROMTOOL, "test", "rules", "og-renderer.test.yml"], cwd=PROMETHEUS, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_spec_is_met() -> None:
+    found = {name: (rule["for"], rule["labels"]["severity"]) for name, rule in alerts().items()}
+    assert found == {
+        "og-renderer-circuit-breaker-open": ("1m", "P2"),
+        "og-renderer-high-render-time": ("5m", "P3"),
+        "og-renderer-error-rate": ("5m", "P2"),
+    }
+
+
+def test_they_speak_of_metrics_that_exist() -> None:
+    known = sample_names()
+    for rule in alerts().values():
+        used = set(re.findall(r"\b(?:og_|resilience4j_)\w+", rule["expr"]))
+        assert used
+        assert used <= known
+    assert 'state="open"' in alerts()["og-renderer-circuit-breaker-open"]["expr"]
+    assert State.OPEN == "open"
+    # A quantile is never above the highest bound: without one beyond 5 s the alert could not fire.
+    bounds = [b for b in metrics.RENDER_SECONDS._upper_bounds if b != float("inf")]
+    assert max(bounds) > 5
+
+
+def test_grafana_says_the_same() -> None:
+    provisioned = load("grafana", "provisioning", "alerting", "og-renderer.yml")
+    rules = provisioned["groups"][0]["rules"]
+    assert [rule["title"] for rule in rules] == list(alerts())
+    for rule in rules:
+        twin = alerts()[rule["title"]]
+        asked, judged = rule["data"]
+        threshold = judged["model"]["conditions"][0]["evaluator"]["params"][0]
+        assert f"{asked['model']['expr']} > {threshold}" == twin["expr"]
+        assert rule["condition"] == judged["refId"]
+        assert judged["model"]["expression"] == asked["refId"]
+        assert (rule["for"], rule["labels"]["severity"]) == (twin["for"], twin["labels"]["severity"])
+        assert rule["annotations"] == twin["annotations"]
+
+
+def test_who_hears_of_it_and_no_secret_is_written_down() -> None:
+    provisioned = load("grafana", "provisioning", "alerting", "og-renderer.yml")
+    points = {point["name"]: {one["type"] for one in point["receivers"]} for point in provisioned["contactPoints"]}
+    [policy] = provisioned["policies"]
+    [urgent] = policy["routes"]
+    assert points[policy["receiver"]] == {"slack"}
+    assert points[urgent["receiver"]] == {"slack", "pagerduty"}
+    assert urgent["object_matchers"] == [["severity", "=", "P2"]]
+    for point in provisioned["contactPoints"]:
+        for receiver in point["receivers"]:
+            secret = receiver["settings"].get("url") or receiver["settings"]["integrationKey"]
+            assert secret.startswith("$")
+
+
+def test_datadogs_names_are_the_specs() -> None:
+    [instance] = load("datadog", "openmetrics.yaml")["instances"]
+    named = {ours: theirs for entry in instance["metrics"] for ours, theirs in entry.items()}
+    assert set(named) <= sample_names()
+    assert {f"{instance['namespace']}.{name}" for name in named.values()} == {
+        "og_renderer.browser_pool.available",
+        "og_renderer.browser_pool.busy",
+        "og_renderer.render_duration_ms",
+        "og_renderer.render_errors_total",
+        "og_renderer.r2_upload_duration_ms",
+        "og_renderer.memory_usage_bytes",
+    }
