@@ -6,10 +6,9 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
-import httpx
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -31,6 +30,7 @@ from renderer_worker.chromium import Wear
 from renderer_worker.errors import RenderError
 from renderer_worker.memory import resident_bytes
 from renderer_worker.requests import InvalidRequest, parse
+from renderer_worker.safe_fetch import SafeFetcher
 from renderer_worker.service import Renderer
 from renderer_worker.template import load_template
 from renderer_worker.thumbnails import Thumbnails
@@ -160,12 +160,12 @@ def create_app(settings: RendererSettings, store: ObjectStore, cdn_url: str) -> 
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with httpx.AsyncClient() as http:
-            hosts = frozenset(host.strip().lower() for host in settings.image_hosts.split(",") if host.strip())
+        hosts = frozenset(host.strip().lower() for host in settings.image_hosts.split(",") if host.strip())
+        async with aclosing(SafeFetcher(hosts)) as fetcher:
             folder = Path(settings.thumbnail_dir) if settings.thumbnail_dir else None
             renderer = Renderer(
                 pool=pool,
-                thumbnails=Thumbnails(hosts, folder, http),
+                thumbnails=Thumbnails(fetcher, folder),
                 store=store,
                 template_version=template.version,
                 cdn_url=cdn_url,

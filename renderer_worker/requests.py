@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 WIDTH, HEIGHT = 1200, 630
 SHOWN_ITEMS = 4
+
+LONGEST_URL = 2_048
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]
 
@@ -25,11 +27,18 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+def _short_enough(url: str | None) -> str | None:
+    return url if url is None or len(url) <= LONGEST_URL else None
+
+
 class Item(_Part):
-    """One wish; *image* is a URL on an allowed host, *price* is shown as it is written."""
+    """One wish; *image* is a URL on an allowed host, *price* is shown as it is written.
+
+    What is too long for a URL, such as a picture inside a ``data:`` one, is as good as none: a placeholder is drawn.
+    """
 
     name: Line = ""
-    image: Annotated[str, StringConstraints(max_length=2_048)] | None = None
+    image: Annotated[str | None, AfterValidator(_short_enough)] = None
     price: Annotated[str, StringConstraints(strip_whitespace=True, max_length=24)] | None = None
 
 

@@ -14,13 +14,12 @@ from collections import OrderedDict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 from PIL import Image, ImageOps
 
 from clients.logs import get_logger
+from renderer_worker.safe_fetch import Refused, SafeFetcher
 
 FETCH_SECONDS = 1.5
-MAX_SOURCE_BYTES = 4_000_000
 MAX_SOURCE_PIXELS = 25_000_000
 EDGE = 320  # Pixels; a tile among four is 240 wide,
 LARGE_EDGE = 512  # the tile of a single wish 500.
@@ -39,10 +38,9 @@ class NoThumbnail(Exception):
 class Thumbnails:
     """Fetches, checks and shrinks; remembers the last few hundred for five minutes."""
 
-    def __init__(self, hosts: frozenset[str], folder: Path | None, http: httpx.AsyncClient) -> None:
-        self._hosts = hosts
+    def __init__(self, fetcher: SafeFetcher, folder: Path | None) -> None:
+        self._fetcher = fetcher
         self._folder = folder
-        self._http = http
         self._known: OrderedDict[tuple[str, int], tuple[float, str]] = OrderedDict()
 
     async def data_uris(self, urls: list[str | None]) -> list[str | None]:
@@ -61,7 +59,7 @@ class Thumbnails:
             source = await self._read(url)
             jpeg = await asyncio.to_thread(shrink, source, edge)
         except NoThumbnail as error:
-            _log.warning("thumbnail left out", url=url, reason=str(error))
+            _log.warning("thumbnail left out", url=url[:200], reason=str(error))
             return None
         uri = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
         self._known[url, edge] = (time.monotonic() + CACHED_SECONDS, uri)
@@ -71,26 +69,12 @@ class Thumbnails:
 
     async def _read(self, url: str) -> bytes:
         try:
-            parts = urlsplit(url)
-            allowed = parts.scheme == "https" and parts.netloc.lower() in self._hosts
-        except ValueError as error:
-            raise NoThumbnail("not a URL") from error
-        if not allowed:
-            raise NoThumbnail("not on an allowed host")
-        if self._folder is not None:
-            return await asyncio.to_thread(_from_folder, self._folder, parts.path)
-        try:
-            async with asyncio.timeout(FETCH_SECONDS), self._http.stream("GET", url, follow_redirects=False) as answer:
-                if answer.status_code != httpx.codes.OK:
-                    raise NoThumbnail(f"status {answer.status_code}")
-                data = bytearray()
-                async for chunk in answer.aiter_bytes():
-                    data += chunk
-                    if len(data) > MAX_SOURCE_BYTES:
-                        raise NoThumbnail("too large")
-                return bytes(data)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise NoThumbnail(f"{type(error).__name__}: {error}") from error
+            self._fetcher.check(url)
+            if self._folder is not None:
+                return await asyncio.to_thread(_from_folder, self._folder, urlsplit(url).path)
+            return await self._fetcher.fetch(url, FETCH_SECONDS)
+        except Refused as error:
+            raise NoThumbnail(str(error)) from error
 
 
 def shrink(source: bytes, edge: int) -> bytes:

@@ -29,6 +29,7 @@ _LONGEST_PAUSE_SECONDS = 60
 # Answers that say the request itself is wrong: asking again cannot help.
 _FINAL = frozenset({400, 413, 422})
 _CARD_ITEMS = 4
+_LONGEST_URL = 2_048
 _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
 
 _TAKE = """
@@ -207,11 +208,17 @@ class PreviewRelay:
             "data": {
                 "wishlist_title": title,
                 "owner_name": owner,
-                "items": [{"name": row["name"], "image": row["image_url"] or "", "price": _price(row)} for row in rows],
+                "items": [{"name": row["name"], "image": _image(row), "price": _price(row)} for row in rows],
                 "item_count": count,
             },
             "output": {"format": "png", "width": 1200, "height": 630, "quality": 85},
         }
+
+
+def _image(row: Any) -> str:
+    # A picture written into its URL would make the request too long for the renderer to read any of it.
+    url: str = row["image_url"] or ""
+    return url if len(url) <= _LONGEST_URL else ""
 
 
 def _price(row: Any) -> str:
