@@ -8,7 +8,7 @@ the remedy, without a traceback.
 from __future__ import annotations
 
 import sys
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -116,6 +116,9 @@ class RendererSettings(BaseSettings):
     timeout_seconds: float = Field(5.0, gt=0, description="Longest time on a page (spec: 5 s).")
     queue_seconds: float = Field(5.0, gt=0, description="Longest wait for a page (spec: 5 s).")
     queue_length: int = Field(100, ge=1, description="Cards that may wait for a page; more are refused at once.")
+    engine: Literal["chromium", "browserless"] = Field(
+        "chromium", description="What draws cards: a browser, or takumi, which needs none and draws nearly the same."
+    )
     chromium_path: str = Field("/usr/bin/chromium", description="Chromium's executable.")
     browsers: int = Field(3, ge=1, description="Browsers in the pool (spec: 3).")
     pages_per_browser: int = Field(2, ge=1, description="Cards that one browser draws at once (spec: 2).")

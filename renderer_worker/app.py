@@ -26,13 +26,15 @@ from clients.metrics import (
 from clients.objects import ObjectStore
 from config.settings import RendererSettings
 from renderer_worker.browser import BrowserPool
+from renderer_worker.browserless import BrowserlessEngine
 from renderer_worker.chromium import Wear
+from renderer_worker.engine import Engine
 from renderer_worker.errors import RenderError
 from renderer_worker.memory import resident_bytes
 from renderer_worker.requests import InvalidRequest, parse
 from renderer_worker.safe_fetch import SafeFetcher
 from renderer_worker.service import Renderer
-from renderer_worker.template import load_template
+from renderer_worker.template import Template, load_template
 from renderer_worker.thumbnails import Thumbnails
 
 MAX_BODY_BYTES = 262_144
@@ -46,9 +48,9 @@ _log = get_logger()
 class App:
     """The routes, over their parts."""
 
-    def __init__(self, renderer: Renderer, pool: BrowserPool, store: ObjectStore, settings: RendererSettings) -> None:
+    def __init__(self, renderer: Renderer, engine: Engine, store: ObjectStore, settings: RendererSettings) -> None:
         self._renderer = renderer
-        self._pool = pool
+        self._engine = engine
         self._store = store
         self._settings = settings
         self._started = time.monotonic()
@@ -91,15 +93,15 @@ class App:
 
     async def healthz(self, request: Request) -> Response:
         """Whether cards can be drawn and stored: 200 if so, else 503. Proved by a picture, not by a connection."""
-        browser, bucket = await asyncio.gather(self._pool.prove(PROOF_SECONDS), self._bucket_answers())
-        age = self._pool.proof_age
+        browser, bucket = await asyncio.gather(self._engine.prove(PROOF_SECONDS), self._bucket_answers())
+        age = self._engine.proof_age
         return JSONResponse(
             {
                 "status": "healthy" if browser and bucket else "unhealthy",
                 "browser_pool": {
-                    "total": self._pool.total,
-                    "available": self._pool.available if browser else 0,
-                    "busy": self._pool.busy,
+                    "total": self._engine.total,
+                    "available": self._engine.available if browser else 0,
+                    "busy": self._engine.busy,
                 },
                 "r2_connection": "ok" if bucket else "error",
                 "uptime_seconds": int(time.monotonic() - self._started),
@@ -110,8 +112,8 @@ class App:
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus' text."""
-        RENDER_POOL_AVAILABLE.set(self._pool.available)
-        RENDER_POOL_BUSY.set(self._pool.busy)
+        RENDER_POOL_AVAILABLE.set(self._engine.available)
+        RENDER_POOL_BUSY.set(self._engine.busy)
         RENDER_MEMORY.set(await asyncio.to_thread(resident_bytes))
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
@@ -149,14 +151,7 @@ async def _body(request: Request) -> bytes:
 def create_app(settings: RendererSettings, store: ObjectStore, cdn_url: str) -> Starlette:
     """Build the service; the browser starts with the application and ends with it."""
     template = load_template()
-    pool = BrowserPool(
-        settings.chromium_path,
-        settings.browsers,
-        settings.pages_per_browser,
-        settings.timeout_seconds,
-        template,
-        Wear(settings.browser_cards, settings.browser_memory_mb * 1_000_000),
-    )
+    engine = _engine(settings, template)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -164,7 +159,7 @@ def create_app(settings: RendererSettings, store: ObjectStore, cdn_url: str) -> 
         async with aclosing(SafeFetcher(hosts)) as fetcher:
             folder = Path(settings.thumbnail_dir) if settings.thumbnail_dir else None
             renderer = Renderer(
-                pool=pool,
+                engine=engine,
                 thumbnails=Thumbnails(fetcher, folder),
                 store=store,
                 template_version=template.version,
@@ -173,16 +168,29 @@ def create_app(settings: RendererSettings, store: ObjectStore, cdn_url: str) -> 
                 queue_seconds=settings.queue_seconds,
                 queue_length=settings.queue_length,
             )
-            routes = App(renderer, pool, store, settings)
+            routes = App(renderer, engine, store, settings)
             app.router.routes += [
                 Route("/render", routes.render, methods=["POST"]),
                 Route("/healthz", routes.healthz),
                 Route("/metrics", routes.metrics),
             ]
-            await pool.start()
+            await engine.start()
             try:
                 yield
             finally:
-                await pool.close()
+                await engine.close()
 
     return Starlette(lifespan=lifespan)
+
+
+def _engine(settings: RendererSettings, template: Template) -> Engine:
+    if settings.engine == "browserless":
+        return BrowserlessEngine(settings.timeout_seconds)
+    return BrowserPool(
+        settings.chromium_path,
+        settings.browsers,
+        settings.pages_per_browser,
+        settings.timeout_seconds,
+        template,
+        Wear(settings.browser_cards, settings.browser_memory_mb * 1_000_000),
+    )

@@ -48,6 +48,8 @@ def is_public(address: str) -> bool:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    if isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local:
+        return False  # Python calls these global; networks of old use them inside (RFC 3879).
     return all(one.is_global and not one.is_multicast for one in (ip, *_wrapped(ip)))
 
 

@@ -12,8 +12,8 @@ from clients.logs import get_logger
 from clients.metrics import R2_UPLOAD_SECONDS, RENDER_CACHE_HITS, RENDER_SECONDS
 from clients.objects import ObjectStore, ObjectStoreError, preview_key
 from renderer_worker import png
-from renderer_worker.browser import BrowserPool
 from renderer_worker.card import cache_key, page_data
+from renderer_worker.engine import Engine
 from renderer_worker.errors import PoolExhausted, UploadFailed
 from renderer_worker.requests import SHOWN_ITEMS, CardData, RenderRequest
 from renderer_worker.thumbnails import Thumbnails
@@ -42,7 +42,7 @@ class Renderer:
 
     def __init__(
         self,
-        pool: BrowserPool,
+        engine: Engine,
         thumbnails: Thumbnails,
         store: ObjectStore,
         template_version: str,
@@ -51,7 +51,7 @@ class Renderer:
         queue_seconds: float,
         queue_length: int,
     ) -> None:
-        self._pool = pool
+        self._engine = engine
         self._thumbnails = thumbnails
         self._store = store
         self._template_version = template_version
@@ -61,7 +61,7 @@ class Renderer:
         self._queue_length = queue_length
         self._queued = 0
         # One card on each page and one before or after it: more at once would only queue where no deadline is kept.
-        self._desks = asyncio.Semaphore(2 * pool.total)
+        self._desks = asyncio.Semaphore(2 * engine.total)
         self._flights: dict[str, asyncio.Task[int]] = {}
 
     async def render(self, request: RenderRequest, timeout_seconds: float) -> Rendered:
@@ -135,7 +135,7 @@ class Renderer:
             urls = [item.image for item in data.items[:SHOWN_ITEMS]]
             pictures = await self._thumbnails.data_uris(urls)
             missing = any(url and picture is None for url, picture in zip(urls, pictures, strict=True))
-            screenshot = await self._pool.draw(page_data(data, pictures), wait_until, deadline)
+            screenshot = await self._engine.draw(page_data(data, pictures), wait_until, deadline)
             return await asyncio.to_thread(png.compress, screenshot, DEGRADED_SECONDS if missing else self._ttl)
         finally:
             self._desks.release()
