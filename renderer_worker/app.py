@@ -26,7 +26,6 @@ from clients.metrics import (
 from clients.objects import ObjectStore
 from config.settings import RendererSettings
 from renderer_worker.browser import BrowserPool
-from renderer_worker.browserless import BrowserlessEngine
 from renderer_worker.chromium import Wear
 from renderer_worker.engine import Engine
 from renderer_worker.errors import RenderError
@@ -185,6 +184,9 @@ def create_app(settings: RendererSettings, store: ObjectStore, cdn_url: str) -> 
 
 def _engine(settings: RendererSettings, template: Template) -> Engine:
     if settings.engine == "browserless":
+        # Loaded where it is wanted only: docs/decisions/007-browserless-cards.md.
+        from renderer_worker.browserless import BrowserlessEngine
+
         return BrowserlessEngine(settings.timeout_seconds)
     return BrowserPool(
         settings.chromium_path,
