@@ -93,7 +93,7 @@ async def flood_the_topic(world: World, api: str, seconds: float) -> dict[str, A
         tokens = await ask_for_cards(connection, world)
         during = await load(world, api, seconds)
         done_meanwhile = await rendered(connection, tokens)
-        while (done := await rendered(connection, tokens)) < CARDS:  # noqa: ASYNC110  # another process works
+        while (done := await rendered(connection, tokens)) < CARDS:  # another process works
             if time.monotonic() > began + GIVE_UP_SECONDS:
                 break
             await asyncio.sleep(0.5)
