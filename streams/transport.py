@@ -16,6 +16,9 @@ from aiokafka.structs import ConsumerRecord
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+BACKLOG_RECORDS = 200
+"""A fetch of so many records shows that there is more to read than comes in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
@@ -73,8 +76,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             self._chain[tp] = end
             fetched[tp] = [Fetched(TP(tp.topic, tp.partition), start, end, of_partition)]
         # What comes meanwhile is handed over together: a stream of single events is not a transaction each, and costs
-        # Faust and the broker a third. An event after a pause goes on at once.
-        self._next_fetch = loop.time() + self.pace_seconds
+        # Faust and the broker a third. An event after a pause goes on at once, and so does a backlog: it comes in
+        # large fetches as it is.
+        if sum(map(len, records.values())) < BACKLOG_RECORDS:
+            self._next_fetch = loop.time() + self.pace_seconds
         return fetched
 
     async def seek_all(self, positions: Mapping[TP, int]) -> None:
