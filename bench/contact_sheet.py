@@ -12,14 +12,14 @@ from typing import Any
 
 from PIL import Image
 
+from cards.card import page_data
+from cards.data import CardData, Item
+from cards.template import ASSETS, load_template
+from cards.thumbnails import EDGE, LARGE_EDGE, shrink
 from renderer_worker.browser import BrowserPool
 from renderer_worker.browserless import BrowserlessEngine
-from renderer_worker.card import page_data
 from renderer_worker.chromium import Wear
 from renderer_worker.engine import Engine
-from renderer_worker.requests import CardData, Item
-from renderer_worker.template import ASSETS, load_template
-from renderer_worker.thumbnails import EDGE, LARGE_EDGE, shrink
 
 COLUMNS, WIDTH, HEIGHT, GAP = 4, 600, 315, 16
 SECONDS = 60.0

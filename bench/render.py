@@ -27,12 +27,12 @@ from rich.table import Table
 
 from bench.render_cards import as_files, cards, photographs
 from bench.render_rivals import naive
+from cards import png
+from cards.template import load_template
 from config.settings import RendererSettings, load
-from renderer_worker import png
 from renderer_worker.browser import BrowserPool
 from renderer_worker.chromium import Wear
 from renderer_worker.memory import resident_bytes
-from renderer_worker.template import load_template
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".state" / "cache"

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from renderer_worker.card import THEMES
-from renderer_worker.template import load_template
-from renderer_worker.thumbnails import EDGE, shrink
+from cards.card import THEMES
+from cards.template import load_template
+from cards.thumbnails import EDGE, shrink
 
 # Photographs that come with scikit-image, free to use.
 _PHOTOGRAPHS = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg")

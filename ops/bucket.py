@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from cards.template import FALLBACK_PICTURE, TEMPLATES
 from clients.objects import ObjectStore
 from config.lifecycle import BUCKET_RULES
-from renderer_worker.template import FALLBACK_PICTURE, TEMPLATES
 
 # The spec's paths ("Directory structure").
 CONTENTS: dict[str, tuple[Path, str]] = {

@@ -15,6 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from cards.safe_fetch import SafeFetcher
+from cards.template import Template, load_template
+from cards.thumbnails import Thumbnails
 from clients.logs import get_logger
 from clients.metrics import (
     RENDER_ERRORS,
@@ -31,10 +34,7 @@ from renderer_worker.engine import Engine
 from renderer_worker.errors import RenderError
 from renderer_worker.memory import resident_bytes
 from renderer_worker.requests import InvalidRequest, parse
-from renderer_worker.safe_fetch import SafeFetcher
 from renderer_worker.service import Renderer
-from renderer_worker.template import Template, load_template
-from renderer_worker.thumbnails import Thumbnails
 
 MAX_BODY_BYTES = 262_144
 R2_CHECK_SECONDS = 5.0

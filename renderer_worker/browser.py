@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from cards.card import GENERIC_CARD
+from cards.template import Template
 from clients.logs import get_logger
-from renderer_worker.card import GENERIC_CARD
 from renderer_worker.chromium import Chromium, Driver, PageLost, WarmPage, Wear
 from renderer_worker.errors import BrowserUnavailable, PageTimeout, PoolExhausted, RenderError
-from renderer_worker.template import Template
 
 # How long a canary waits for a page, and for its picture.
 CANARY_WAIT_SECONDS = 2.0

@@ -18,13 +18,13 @@ from typing import Any
 from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Playwright, Route, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
+from cards.card import GENERIC_CARD
+from cards.data import HEIGHT, WIDTH
+from cards.template import Template
 from clients.logs import get_logger
 from clients.metrics import RENDER_BROWSER_STARTS
-from renderer_worker.card import GENERIC_CARD
 from renderer_worker.errors import BrowserUnavailable
 from renderer_worker.memory import resident_bytes
-from renderer_worker.requests import HEIGHT, WIDTH
-from renderer_worker.template import Template
 
 ARGUMENTS = (
     "--no-sandbox",

@@ -13,12 +13,12 @@ from pathlib import Path
 from PIL import Image
 from playwright.async_api import async_playwright
 
+from cards import png
+from cards.card import GENERIC_CARD
+from cards.template import ASSETS, FALLBACK_PICTURE, load_template
 from config.settings import RendererSettings, load
-from renderer_worker import png
 from renderer_worker.browser import BrowserPool
-from renderer_worker.card import GENERIC_CARD
 from renderer_worker.chromium import Wear
-from renderer_worker.template import ASSETS, FALLBACK_PICTURE, load_template
 
 EDGE = 480
 MAX_BYTES = 15_000

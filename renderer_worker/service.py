@@ -8,15 +8,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from cards import png
+from cards.card import cache_key, page_data
+from cards.data import SHOWN_ITEMS, CardData
+from cards.thumbnails import Thumbnails
 from clients.logs import get_logger
 from clients.metrics import R2_UPLOAD_SECONDS, RENDER_CACHE_HITS, RENDER_SECONDS
 from clients.objects import ObjectStore, ObjectStoreError, preview_key
-from renderer_worker import png
-from renderer_worker.card import cache_key, page_data
 from renderer_worker.engine import Engine
 from renderer_worker.errors import PoolExhausted, UploadFailed
-from renderer_worker.requests import SHOWN_ITEMS, CardData, RenderRequest
-from renderer_worker.thumbnails import Thumbnails
+from renderer_worker.requests import RenderRequest
 
 CACHE_CONTROL = "public, max-age=86400"
 # A card with a missing product picture is worth drawing again soon: the picture may only have been late.

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from renderer_worker.safe_fetch import SafeFetcher
+from cards.safe_fetch import SafeFetcher
 
 HOST = "cdn.vantage.com"
 OTHER = "images.vantage.com"

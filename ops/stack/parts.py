@@ -71,7 +71,7 @@ def environment(state: State) -> dict[str, str]:
         "RENDERER_URL": f"http://{local}:{ports['renderer']}",
         "RENDERER_PORT": str(ports["renderer"]),
         "RENDERER_CHROMIUM_PATH": str(ROOT / "ops" / "stack" / "gentle-chromium"),
-        "RENDERER_THUMBNAIL_DIR": str(ROOT / "renderer_worker" / "assets" / "thumbnails"),
+        "RENDERER_THUMBNAIL_DIR": str(ROOT / "cards" / "assets" / "thumbnails"),
         "API_PORT": str(ports["api"]),
         "API_TRUSTED_PROXIES": "127.0.0.0/8",
         "JWT_PUBLIC_KEY_FILE": str(state.folder / "jwt" / "public.pem"),

@@ -9,11 +9,11 @@ import boto3
 import pytest
 from typer.testing import CliRunner
 
+from cards.template import FALLBACK_PICTURE
 from clients.objects import ObjectStore, ObjectStoreError
 from config.settings import ObjectStoreSettings
 from ops import bucket
 from ops.cli import app
-from renderer_worker.template import FALLBACK_PICTURE
 
 
 @pytest.fixture

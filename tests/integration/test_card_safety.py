@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, async_playwright
 
+from cards.card import page_data
+from cards.data import CardData, Item
+from cards.safe_fetch import SafeFetcher
+from cards.template import load_template
+from cards.thumbnails import Thumbnails
 from config.settings import RendererSettings
 from renderer_worker.browser import BrowserPool
-from renderer_worker.card import page_data
 from renderer_worker.chromium import ARGUMENTS, Wear
-from renderer_worker.requests import CardData, Item
-from renderer_worker.safe_fetch import SafeFetcher
-from renderer_worker.template import load_template
-from renderer_worker.thumbnails import Thumbnails
 
 CHROMIUM = RendererSettings().chromium_path
 

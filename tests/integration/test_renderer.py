@@ -22,8 +22,8 @@ import psutil
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
+from cards.template import ASSETS
 from config.settings import RendererSettings
-from renderer_worker.template import ASSETS
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "vantage-social-assets"

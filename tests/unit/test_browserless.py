@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from renderer_worker import png
-from renderer_worker.browserless import BrowserlessEngine, CardDrawing
-from renderer_worker.card import GENERIC_CARD, THEMES
+from cards import png
+from cards.card import GENERIC_CARD, THEMES
+from cards.drawing import CardDrawing
+from cards.template import ASSETS
+from cards.thumbnails import EDGE, shrink
+from renderer_worker.browserless import BrowserlessEngine
 from renderer_worker.errors import PoolExhausted
-from renderer_worker.template import ASSETS
-from renderer_worker.thumbnails import EDGE, shrink
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from renderer_worker import png
-from renderer_worker.template import ASSETS, FALLBACK_PICTURE, load_template
-from renderer_worker.thumbnails import NoThumbnail, Thumbnails, shrink
+from cards import png
+from cards.template import ASSETS, FALLBACK_PICTURE, load_template
+from cards.thumbnails import NoThumbnail, Thumbnails, shrink
 from tests.image_host import HOST, ImageHost, open_image_host, response
 
 PATH = "/products/prod_1a2b3c/thumb.jpg"

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from renderer_worker.card import THEMES, cache_key, page_data, theme_of
-from renderer_worker.requests import CardData, InvalidRequest, parse
+from cards.card import THEMES, cache_key, page_data, theme_of
+from cards.data import CardData
+from renderer_worker.requests import InvalidRequest, parse
 
 # Spec, "Internal HTTP Traces — OG Renderer Service", req_ogr_001.
 TRACE: dict[str, Any] = {

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from PIL import Image, ImageOps
 
+from cards.safe_fetch import Refused, SafeFetcher
 from clients.logs import get_logger
-from renderer_worker.safe_fetch import Refused, SafeFetcher
 
 FETCH_SECONDS = 1.5
 MAX_SOURCE_PIXELS = 25_000_000

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from renderer_worker.requests import SHOWN_ITEMS, CardData
+from cards.data import SHOWN_ITEMS, CardData
 
 THEMES = ("pine", "midnight", "wine", "lagoon", "plum", "clay")
 

@@ -1,0 +1,1 @@
+"""Cards: what is on them, how they look, and drawing them without a browser."""
