@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 
 from api.breaker import BreakerView
@@ -15,7 +16,18 @@ GENERIC_KEY = "social/default/wishlist-share-preview.png"
 _BUILT_IN = Path(__file__).parent / "pages" / "wishlist-share-preview.png"
 # Crawlers come within a second of the share and keep what they get for days.
 _WAIT_SECONDS = 2.0
+# While the renderer is spared, a card without a browser is there soon or not at all.
+_FALLBACK_WAIT_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = 0.1
+_DRAWN = "drawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A share's own picture; a passing one stands in for another that will follow."""
+
+    png: bytes
+    passing: bool
 
 
 class Pictures:
@@ -28,18 +40,22 @@ class Pictures:
         self._built_in = _BUILT_IN.read_bytes()
         self._generic: bytes | None = None
 
-    async def of(self, token: str) -> bytes | None:
+    async def of(self, token: str) -> Picture | None:
         """The share's own picture, or None where there is none and none is coming soon."""
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + _WAIT_SECONDS
+        began = loop.time()
+        state = None
         try:
-            while not await self._is_rendered(token):
-                if loop.time() >= give_up or await self._breaker.is_open():
+            while (state := await self._state(token)) is None:
+                waited = loop.time() - began
+                wait = _FALLBACK_WAIT_SECONDS if await self._breaker.is_open() else _WAIT_SECONDS
+                if waited >= wait or await self._breaker.is_forced():
                     return None
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
         except DATABASE_AWAY as error:
             get_logger().warning("a picture is served without PostgreSQL", error=f"{type(error).__name__}: {error}")
-        return await self._get(preview_key(token))
+        png = await self._get(preview_key(token))
+        return None if png is None else Picture(png, passing=state == _DRAWN)
 
     async def generic(self) -> bytes:
         """The picture of shares whose own cannot be made: the bucket's, else the one that came with this code."""
@@ -47,13 +63,13 @@ class Pictures:
             self._generic = await self._get(GENERIC_KEY)
         return self._generic or self._built_in
 
-    async def _is_rendered(self, token: str) -> bool:
-        return bool(
-            await self._db.value(
-                "SELECT rendered_at IS NOT NULL FROM previews WHERE share_token = $1",
-                token,
-            )
+    async def _state(self, token: str) -> str | None:
+        """What there is in the bucket: a fallback card (``drawn``), a picture proper, or nothing (None)."""
+        state: str | None = await self._db.value(
+            "SELECT fallback FROM previews WHERE share_token = $1 AND (rendered_at IS NOT NULL OR fallback = 'drawn')",
+            token,
         )
+        return state
 
     async def _get(self, key: str) -> bytes | None:
         try:

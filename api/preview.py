@@ -24,9 +24,9 @@ async def generic_picture(api: Api) -> Response:
 @router.get(PATH, response_class=openapi.Png, responses=openapi.errors(429))
 @router.head(PATH, include_in_schema=False)
 async def picture(token: str, request: Request, api: Api) -> Response:
-    """The share's picture; the generic one, which nobody may keep, where it is not there within two seconds."""
+    """The share's picture, or the generic one after two seconds without. What only stands in is ``no-store``."""
     await api.open_public(token, request, api.preview_limit)
     own = None if api.settings.static_previews else await api.pictures.of(token)
     if own is None:
         return openapi.Png(await api.pictures.generic(), headers={"Cache-Control": "no-store"})
-    return openapi.Png(own, headers={"Cache-Control": _DAY})
+    return openapi.Png(own.png, headers={"Cache-Control": "no-store" if own.passing else _DAY})

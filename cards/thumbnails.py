@@ -11,6 +11,8 @@ import io
 import re
 import time
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -75,6 +77,14 @@ class Thumbnails:
             return await self._fetcher.fetch(url, FETCH_SECONDS)
         except Refused as error:
             raise NoThumbnail(str(error)) from error
+
+
+@asynccontextmanager
+async def open_thumbnails(hosts: str, folder: str | None) -> AsyncIterator[Thumbnails]:
+    """Pictures from *hosts* (comma-separated), or, in development, from *folder* in their stead."""
+    allowed = frozenset(host.strip().lower() for host in hosts.split(",") if host.strip())
+    async with aclosing(SafeFetcher(allowed)) as fetcher:
+        yield Thumbnails(fetcher, Path(folder) if folder else None)
 
 
 def shrink(source: bytes, edge: int) -> bytes:

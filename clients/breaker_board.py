@@ -1,7 +1,7 @@
 """Where workers write that their breaker is open, for the API to read: one sorted set in Redis for each breaker.
 
 Members are workers, scores the Unix time until which the word holds: a worker that dies leaves nothing behind for
-long. The operator is a member too, without end: nobody renders, everybody gets the generic picture.
+long. The operator is a member too, without end: nobody renders, nothing stands in, everybody gets the generic picture.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -15,9 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cards.safe_fetch import SafeFetcher
 from cards.template import Template, load_template
-from cards.thumbnails import Thumbnails
+from cards.thumbnails import open_thumbnails
 from clients.logs import get_logger
 from clients.metrics import (
     RENDER_ERRORS,
@@ -154,12 +152,10 @@ def create_app(settings: RendererSettings, store: ObjectStore, cdn_url: str) -> 
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        hosts = frozenset(host.strip().lower() for host in settings.image_hosts.split(",") if host.strip())
-        async with aclosing(SafeFetcher(hosts)) as fetcher:
-            folder = Path(settings.thumbnail_dir) if settings.thumbnail_dir else None
+        async with open_thumbnails(settings.image_hosts, settings.thumbnail_dir) as thumbnails:
             renderer = Renderer(
                 engine=engine,
-                thumbnails=Thumbnails(fetcher, folder),
+                thumbnails=thumbnails,
                 store=store,
                 template_version=template.version,
                 cdn_url=cdn_url,

@@ -34,7 +34,7 @@ class PreviewQueue(postgres.PostgresSink):
                    SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[])
                    ON CONFLICT (share_id) DO UPDATE
                    SET state = CASE WHEN p.state = 'withdrawn' THEN p.state ELSE EXCLUDED.state END,
-                       due_at = least(p.due_at, EXCLUDED.due_at), attempts = 0""",
+                       due_at = least(p.due_at, EXCLUDED.due_at), attempts = 0, fallback = 'wanted'""",
                 [event.share_id for event in rows],
                 [event.share_token for event in rows],
                 [event.wishlist_id for event in rows],
@@ -47,6 +47,8 @@ class PreviewQueue(postgres.PostgresSink):
     async def _refresh(self, connection: PoolConnectionProxy, events: Sequence[ShareEvent]) -> None:
         """Ask anew for pictures that were a day old when their share was viewed, or that were given up before.
 
+        Where a fallback was seen, the view is what the share waits by: the renderer takes the oldest first.
+
         The renderer knows unchanged content by its hash. Views read again are older than the picture they led to.
         """
         latest: dict[UUID, datetime] = {}
@@ -55,11 +57,13 @@ class PreviewQueue(postgres.PostgresSink):
                 latest[event.share_id] = max(latest.get(event.share_id, event.timestamp), event.timestamp)
         if latest:
             await connection.execute(
-                """UPDATE previews p SET state = 'due', due_at = v.at, attempts = 0
+                """UPDATE previews p SET state = 'due', due_at = v.at,
+                          attempts = CASE WHEN p.state = 'due' THEN p.attempts ELSE 0 END
                    FROM unnest($1::uuid[], $2::timestamptz[]) AS v(share_id, at)
                    WHERE p.share_id = v.share_id
                      AND (p.state = 'done' AND p.rendered_at < v.at - $3::interval
-                          OR p.state = 'swept' AND p.swept_at < v.at)""",
+                          OR p.state = 'swept' AND p.swept_at < v.at
+                          OR p.state = 'due' AND p.fallback = 'drawn' AND p.due_at < v.at AND p.due_at <= now())""",
                 list(latest),
                 list(latest.values()),
                 FRESH_FOR,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cards.thumbnails import open_thumbnails
 from clients.objects import ObjectStore
 from clients.postgres import Database
 from config.settings import (
@@ -15,6 +16,7 @@ from config.settings import (
 )
 from sinks.previews import GROUP, PreviewQueue
 from streams.application import share_event_agent
+from streams.preview_fallback import FallbackCards
 from streams.preview_purge import PreviewPurge
 from streams.preview_relay import PreviewRelay
 from streams.preview_sweep import PreviewSweep
@@ -26,7 +28,10 @@ database = Database(load(PostgresSettings))
 @app.task  # type: ignore[untyped-decorator]
 async def relay() -> None:
     """Works off the rows that this worker, or another, has written."""
-    await PreviewRelay(database, load(RendererSettings), load(BreakerSettings), load(RedisSettings)).run()
+    renderer = load(RendererSettings)
+    async with open_thumbnails(renderer.image_hosts, renderer.thumbnail_dir) as pictures:
+        fallback = FallbackCards(pictures, ObjectStore(load(ObjectStoreSettings)))
+        await PreviewRelay(database, renderer, load(BreakerSettings), load(RedisSettings), fallback).run()
 
 
 @app.task  # type: ignore[untyped-decorator]

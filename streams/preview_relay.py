@@ -13,11 +13,14 @@ import httpx
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from cards.data import HEIGHT, WIDTH
 from clients import breaker_board, metrics
 from clients.logs import get_logger
 from clients.postgres import Database
 from config.settings import BreakerSettings, RedisSettings, RendererSettings
 from streams.breaker import CircuitBreaker, State
+from streams.preview_card import card_of
+from streams.preview_fallback import FallbackCards
 
 BREAKER = "og-renderer-cb"
 _LEASE_SECONDS = 30
@@ -26,42 +29,41 @@ _TELL_EVERY_SECONDS = 1.0
 # How long the API believes a worker that says no more.
 _WORD_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 60
+# The body of ``POST /render`` (spec, "Internal HTTP Traces — OG Renderer Service"), but for token and data.
+_REQUEST = {
+    "template": "wishlist-share",
+    "output": {"format": "png", "width": WIDTH, "height": HEIGHT, "quality": 85},
+}
 # Answers that say the request itself is wrong: asking again cannot help.
 _FINAL = frozenset({400, 413, 422})
-_CARD_ITEMS = 4
-_LONGEST_URL = 2_048
-_SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
 
 _TAKE = """
     UPDATE previews SET lease_owner = $1, lease_until = now() + make_interval(secs => $2), attempts = attempts + 1
     WHERE share_id = (
         SELECT share_id FROM previews
         WHERE state = 'due' AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
-        ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+        ORDER BY (fallback = 'drawn'), due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING share_id, share_token, wishlist_id, attempts"""
-_CARD = """
-    SELECT w.title, u.display_name, count(*) OVER () AS item_count, p.name, p.price, p.currency, p.image_url
-    FROM wishlists w
-    JOIN users u ON u.id = w.owner_id
-    LEFT JOIN wishlist_items i ON i.wishlist_id = w.id AND i.removed_at IS NULL
-    LEFT JOIN share_item_visibility v ON v.share_id = $2 AND v.item_id = i.id
-    LEFT JOIN products p ON p.id = i.product_id
-    WHERE w.id = $1 AND i.id IS NOT NULL AND coalesce(v.visible, TRUE)
-    ORDER BY i.added_at, i.id LIMIT $3"""
 
 
 class PreviewRelay:
     """Renders as many previews at once as it may; the lease keeps two of them, and two workers, off the same one.
 
-    While the breaker is open no row is taken: the API serves the generic picture for those that wait, and they are
-    rendered once it closes.
+    While the breaker is open no row is taken: those that wait get a card that needs no browser, and are rendered once
+    it closes. While the operator has pictures stopped they get neither.
     """
 
     def __init__(
-        self, database: Database, renderer: RendererSettings, breaker: BreakerSettings, redis: RedisSettings
+        self,
+        database: Database,
+        renderer: RendererSettings,
+        breaker: BreakerSettings,
+        redis: RedisSettings,
+        fallback: FallbackCards,
     ) -> None:
         self._database = database
         self._renderer = renderer
+        self._fallback = fallback
         self._redis = Redis.from_url(
             redis.url, socket_timeout=redis.timeout_seconds, socket_connect_timeout=redis.timeout_seconds
         )
@@ -85,7 +87,11 @@ class PreviewRelay:
         while True:
             try:
                 pool = await self._database.pool()
-                if not await self._may_render() or not await self._render_one(pool, http):
+                if await self._may_render():
+                    found = await self._render_one(pool, http)
+                else:
+                    found = not self._forced_open and await self._fallback.draw_one(pool)
+                if not found:
                     await asyncio.sleep(_IDLE_SECONDS)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 get_logger().warning("preview relay waits", error=f"{type(error).__name__}: {error}")
@@ -113,9 +119,9 @@ class PreviewRelay:
             job = await pool.fetchrow(_TAKE, self._owner, float(_LEASE_SECONDS))
             if job is None:
                 return False
-            request = await self._request(pool, job)
+            card = await card_of(pool, job["share_id"], job["wishlist_id"])
             called = True
-            answer = await self._call(http, request)
+            answer = await self._call(http, {**_REQUEST, "share_token": job["share_token"], "data": card})
         finally:
             if not called:
                 self._breaker.release()
@@ -144,8 +150,10 @@ class PreviewRelay:
         return answer
 
     async def _done(self, pool: asyncpg.Pool, job: Any, made: dict[str, Any]) -> None:
+        """Its work is done, unless it was asked for anew (no attempt since): what was drawn may be of before."""
         await pool.execute(
-            """UPDATE previews SET state = CASE WHEN state = 'due' THEN 'done' ELSE state END, content_hash = $2,
+            """UPDATE previews SET state = CASE WHEN state = 'due' AND attempts > 0 THEN 'done' ELSE state END,
+                      fallback = CASE WHEN attempts > 0 THEN 'none' ELSE fallback END, content_hash = $2,
                       image_url = $3, rendered_at = now(), last_error = NULL, lease_owner = NULL, lease_until = NULL
                WHERE share_id = $1 AND lease_owner = $4""",
             job["share_id"],
@@ -190,37 +198,3 @@ class PreviewRelay:
             why[:500],
             self._owner,
         )
-
-    async def _request(self, pool: asyncpg.Pool, job: Any) -> dict[str, Any]:
-        """The body of ``POST /render`` (spec, "Internal HTTP Traces — OG Renderer Service")."""
-        rows = await pool.fetch(_CARD, job["wishlist_id"], job["share_id"], _CARD_ITEMS)
-        if rows:
-            title, owner, count = rows[0]["title"], rows[0]["display_name"], rows[0]["item_count"]
-        else:
-            head = await pool.fetchrow(
-                "SELECT title, display_name FROM wishlists w JOIN users u ON u.id = w.owner_id WHERE w.id = $1",
-                job["wishlist_id"],
-            )
-            title, owner, count = (head["title"], head["display_name"], 0) if head else ("Wishlist", "", 0)
-        return {
-            "template": "wishlist-share",
-            "share_token": job["share_token"],
-            "data": {
-                "wishlist_title": title,
-                "owner_name": owner,
-                "items": [{"name": row["name"], "image": _image(row), "price": _price(row)} for row in rows],
-                "item_count": count,
-            },
-            "output": {"format": "png", "width": 1200, "height": 630, "quality": 85},
-        }
-
-
-def _image(row: Any) -> str:
-    # A picture written into its URL would make the request too long for the renderer to read any of it.
-    url: str = row["image_url"] or ""
-    return url if len(url) <= _LONGEST_URL else ""
-
-
-def _price(row: Any) -> str:
-    symbol = _SYMBOLS.get(row["currency"])
-    return f"{symbol}{row['price']:,.2f}" if symbol else f"{row['price']:,.2f} {row['currency']}"

@@ -20,7 +20,8 @@ _RETRY_SECONDS = 60.0
 
 # Without views the share's age decides, as the spec's rule has it; views of programs do not count as views.
 _SWEEP = """
-    UPDATE previews p SET state = 'swept', swept_at = now(), rendered_at = NULL, purged_at = NULL
+    UPDATE previews p SET state = 'swept', swept_at = now(), rendered_at = NULL, purged_at = NULL,
+           fallback = 'wanted'
     FROM (SELECT p.share_id, s.view_count = 0 AND s.created_at <= now() - make_interval(days => $1) AS unviewed
           FROM previews p JOIN wishlist_shares s ON s.id = p.share_id
           WHERE p.state = 'done'

@@ -4,32 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from PIL import Image
 from redis.asyncio import Redis
 
+from api.breaker import BreakerView
+from api.database import Database as ApiDatabase
+from api.pictures import Picture, Pictures
+from api.redis_gate import RedisGate
+from cards.safe_fetch import SafeFetcher
+from cards.template import ASSETS, FALLBACK_PICTURE
+from cards.thumbnails import Thumbnails
 from clients import breaker_board
+from clients.objects import ObjectStore, preview_key
 from clients.postgres import Database
-from config.settings import BreakerSettings, PostgresSettings, RedisSettings, RendererSettings
+from config.settings import BreakerSettings, ObjectStoreSettings, PostgresSettings, RedisSettings, RendererSettings
 from ops.seed import key_of
+from schemas.event import EventType, ShareEvent
 from schemas.ids import new_share_token, share_id_for
+from sinks.contract import Batch, Move, Partition
+from sinks.previews import PreviewQueue
+from streams.preview_fallback import FallbackCards
 from streams.preview_relay import PreviewRelay
-from tests.lab import Lab, eventually, open_lab
+from tests.lab import Lab, event, eventually, open_lab
 
 SHARES = 12
 WAIT = 3.0
+THUMBNAILS = ASSETS / "thumbnails"
 
 
 class Renderer:
     """Speaks HTTP on a socket; counts what it is asked."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.asked: list[str] = []
         self.works = False
+        self.while_asked: Callable[[], Awaitable[None]] | None = None
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,7 +57,10 @@ class Renderer:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
                 length = int(head.split("content-length:")[1].split("\r\n")[0])
                 token = json.loads(await reader.readexactly(length))["share_token"]
-                self.asked += 1
+                self.asked.append(token)
+                if self.while_asked is not None:
+                    await self.while_asked()
+                    self.while_asked = None
                 status, body = (
                     ("200 OK", {"cache_key": "k", "image_url": f"http://cdn/{token}"})
                     if self.works
@@ -77,13 +99,69 @@ async def renderer() -> AsyncIterator[Renderer]:
 async def test_an_open_breaker_spares_the_renderer_and_no_share_is_forgotten(lab: Lab, renderer: Renderer) -> None:
     async with relaying(lab, renderer), Redis.from_url(RedisSettings().url) as redis:
         await eventually(lambda: breaker_board.any_open(redis), 30, "the breaker is open")
-        assert renderer.asked == 3, "the third failure opens it"
+        assert len(renderer.asked) == 3, "the third failure opens it"
         assert await states(lab) == {"due": SHARES}
 
         renderer.works = True
         await eventually(lambda: all_done(lab), 30, "every share has its picture")
-        assert renderer.asked == 3 + SHARES
+        assert len(renderer.asked) == 3 + SHARES
         await eventually(lambda: closed(redis), 30, "the API hears that it is closed")
+
+
+async def test_while_it_is_open_cards_need_no_browser_and_then_the_oldest_view_goes_first(
+    lab: Lab, renderer: Renderer
+) -> None:
+    store = ObjectStore(ObjectStoreSettings())
+    async with relaying(lab, renderer, open_seconds=8.0):
+        await eventually(lambda: all_have_a_fallback(lab), 30, "every share has a card without a browser")
+        assert await states(lab) == {"due": SHARES}, "the renderer's card is still to come"
+        pictures = set()
+        for token in await tokens(lab):
+            png = await store.get(preview_key(token))
+            assert png is not None
+            with Image.open(io.BytesIO(png)) as picture:
+                assert picture.size == (1200, 630)
+            pictures.add(png)
+        assert len(pictures) == 1, "they are shares of one list"
+        assert pictures != {FALLBACK_PICTURE.read_bytes()}, "it is their own"
+
+        viewed = await tokens(lab)
+        random.Random(4).shuffle(viewed)
+        drawn_by = await lab.pool.fetchval("SELECT max(due_at) FROM previews")
+        views = [
+            event(EventType.VIEWED, token, timestamp=drawn_by + timedelta(milliseconds=number + 1))
+            for number, token in enumerate(viewed)
+        ]
+        await apply(lab, random.Random(5).sample(views, SHARES))
+        asked_before = len(renderer.asked)
+        renderer.works = True
+        await eventually(lambda: all_done(lab), 30, "every share has its picture")
+        assert renderer.asked[asked_before:] == viewed
+        assert await lab.pool.fetchval("SELECT count(*) FROM previews WHERE fallback = 'none'") == SHARES
+
+
+async def test_a_change_while_its_card_is_drawn_is_not_missed(lab: Lab, renderer: Renderer) -> None:
+    renderer.works = True
+    token = (await tokens(lab))[0]
+    await lab.pool.execute("DELETE FROM previews WHERE share_token <> $1", token)
+    renderer.while_asked = lambda: apply(lab, [event(EventType.SETTINGS_CHANGED, token)])
+    async with relaying(lab, renderer):
+        await eventually(lambda: all_done(lab, 1), 30, "the share has its picture")
+    assert renderer.asked == [token, token]
+
+
+async def test_the_api_serves_the_card_that_stands_in_and_lets_nobody_keep_it(lab: Lab) -> None:
+    token, store = (await tokens(lab))[0], ObjectStore(ObjectStoreSettings())
+    await store.put(preview_key(token), b"card", "image/png")
+    async with Redis.from_url(RedisSettings().url) as redis:
+        pictures = Pictures(store=store, db=ApiDatabase(lab.pool), breaker=BreakerView(RedisGate(redis)))
+        assert await pictures.of(token) is None, "nothing is drawn yet"
+        await lab.pool.execute("UPDATE previews SET fallback = 'drawn' WHERE share_token = $1", token)
+        assert await pictures.of(token) == Picture(b"card", passing=True)
+        await lab.pool.execute(
+            "UPDATE previews SET fallback = 'none', rendered_at = now() WHERE share_token = $1", token
+        )
+        assert await pictures.of(token) == Picture(b"card", passing=False)
 
 
 async def test_the_operator_can_stop_rendering(lab: Lab, renderer: Renderer) -> None:
@@ -93,7 +171,7 @@ async def test_the_operator_can_stop_rendering(lab: Lab, renderer: Renderer) -> 
         try:
             async with relaying(lab, renderer):
                 await asyncio.sleep(1)
-                assert renderer.asked == 0
+                assert not renderer.asked
                 assert await breaker_board.any_open(redis), "the API serves the generic picture"
                 await breaker_board.unforce(redis)
                 await eventually(lambda: all_done(lab), 30, "every share has its picture")
@@ -102,13 +180,15 @@ async def test_the_operator_can_stop_rendering(lab: Lab, renderer: Renderer) -> 
 
 
 @asynccontextmanager
-async def relaying(lab: Lab, renderer: Renderer) -> AsyncIterator[None]:
+async def relaying(lab: Lab, renderer: Renderer, open_seconds: float = WAIT) -> AsyncIterator[None]:
     """A relay at work."""
+    fallback = FallbackCards(Thumbnails(SafeFetcher(frozenset()), THUMBNAILS), ObjectStore(ObjectStoreSettings()))
     relay = PreviewRelay(
         Database(PostgresSettings(dsn=lab.dsn)),
         RendererSettings(url=renderer.url, relay_renders=1),
-        BreakerSettings(wait_duration_in_open_state_seconds=WAIT),
+        BreakerSettings(wait_duration_in_open_state_seconds=open_seconds),
         RedisSettings(),
+        fallback,
     )
     running = asyncio.create_task(relay.run())
     try:
@@ -122,8 +202,24 @@ async def closed(redis: Redis) -> bool:
     return not await breaker_board.any_open(redis)
 
 
-async def all_done(lab: Lab) -> bool:
-    return await states(lab) == {"done": SHARES}
+async def apply(lab: Lab, events: list[ShareEvent]) -> None:
+    """Have the preview agent's sink take *events*."""
+    sink = PreviewQueue(Database(PostgresSettings(dsn=lab.dsn)), f"test-{uuid4()}")
+    partition = Partition("test", uuid4(), 0)
+    await sink.positions({partition: 0})
+    await sink.apply(Batch((Move(partition, 0, len(events)),), events))
+
+
+async def tokens(lab: Lab) -> list[str]:
+    return [row["share_token"] for row in await lab.pool.fetch("SELECT share_token FROM previews ORDER BY share_id")]
+
+
+async def all_have_a_fallback(lab: Lab) -> bool:
+    return bool(await lab.pool.fetchval("SELECT bool_and(fallback = 'drawn') FROM previews"))
+
+
+async def all_done(lab: Lab, shares: int = SHARES) -> bool:
+    return await states(lab) == {"done": shares}
 
 
 async def states(lab: Lab) -> dict[str, int]:
