@@ -43,7 +43,8 @@ _UNSPACED = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\u0e00-\u0eff]")
 
 # Where takumi wants it said more plainly than Chromium does.
 _STYLES = """
-#ribbon { position: absolute; left: -64px; top: -61px; width: 1200px; height: 630px; }
+#card { overflow: visible; }
+#ribbon { position: absolute; left: 0; top: 0; width: 1200px; height: 630px; }
 #title { display: block; text-overflow: ellipsis; }
 .rtl #title { text-align: right; text-wrap: wrap; }
 #monogram { min-width: 68px; }

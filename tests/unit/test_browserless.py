@@ -58,6 +58,12 @@ def test_each_theme_has_its_ground(drawing: CardDrawing, theme: str) -> None:
     assert pixels(drawing, card(theme=theme)).getpixel((5, 5)) == tuple(bytes.fromhex(ground[1:]))
 
 
+def test_the_ribbon_runs_from_edge_to_edge(drawing: CardDrawing) -> None:
+    ribbon = tuple(bytes.fromhex(drawing._design.colours["pine"]["ribbon"][1:]))
+    drawn = pixels(drawing, card())
+    assert drawn.getpixel((2, 585)) == drawn.getpixel((1197, 80)) == ribbon
+
+
 def test_the_pictures_are_on_it(drawing: CardDrawing) -> None:
     with_pictures = pixels(drawing, card())
     without = pixels(drawing, card(items=4) | {"items": [{"name": "Wish", "price": "$9.99", "image": None}] * 4})
