@@ -13,6 +13,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -118,6 +119,27 @@ def naively(executable: str, at_once: int) -> Callable[[list[dict[str, Any]], li
     return run
 
 
+def on_one_core(way: str) -> Callable[[list[dict[str, Any]], list[Path]], Awaitable[float]]:
+    """takumi without a browser, in a process of its own that has one core."""
+
+    async def run(wanted: list[dict[str, Any]], _: list[Path]) -> float:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "bench.render_rivals.one_core",
+            way,
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said = (await process.communicate(json.dumps(wanted).encode()))[0]
+        if process.returncode:
+            raise RuntimeError(f"takumi ended with {process.returncode}")
+        return float(json.loads(said)["seconds"])
+
+    return run
+
+
 async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     settings = load(RendererSettings)
     executable = "/usr/bin/chromium" if not arguments.chromium else arguments.chromium
@@ -128,6 +150,9 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "naive_6": Way("    the same, six at once", 4, naively(executable, 6)),
         "puppeteer": Way("(c) puppeteer-core as in the spec, one at a time", 10, puppeteer(executable, 1)),
         "puppeteer_6": Way("    the same, 3 browsers × 2 pages", 4, puppeteer(executable, 6)),
+        "browserless": Way("(a) ours, engine without a browser, one core", 3, on_one_core("engine")),
+        "takumi": Way("(d) takumi alone, the same PNG, one core", 3, on_one_core("loop")),
+        "takumi_unpacked": Way("    the same, drawn only", 3, on_one_core("unpacked")),
     }
     if shutil.which("npm") is None:
         console.print("[yellow]npm is missing: puppeteer-core is left out[/]")
@@ -154,7 +179,11 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         )
         result[name] = {"cards_per_second": statistics.median(figures), "ours_over_this": statistics.median(ratios)}
     result |= {"memory_mb": ours.memory_bytes / 1e6, "largest_kb": ours.largest_bytes / 1e3}
+    engines = sorted(a / b for a, b in zip(rates["browserless"], rates["takumi"], strict=True))
+    result["engine_over_takumi"] = statistics.median(engines)
     Console(stderr=True, width=max(120, console.width)).print(table)
+    spread = f"{statistics.median(engines):.2f} ({engines[0]:.2f} to {engines[-1]:.2f})"
+    console.print(f"engine without a browser / takumi alone: {spread}")
     console.print(
         f"ours: {result['memory_mb']:.0f} MB with the pool full, the largest card {result['largest_kb']:.0f} KB"
     )
