@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+
 from cards.thumbnails import open_thumbnails
 from clients.objects import ObjectStore
 from clients.postgres import Database
@@ -29,8 +31,10 @@ database = Database(load(PostgresSettings))
 async def relay() -> None:
     """Works off the rows that this worker, or another, has written."""
     renderer = load(RendererSettings)
-    async with open_thumbnails(renderer.image_hosts, renderer.thumbnail_dir) as pictures:
-        fallback = FallbackCards(pictures, ObjectStore(load(ObjectStoreSettings)))
+    async with (
+        open_thumbnails(renderer.image_hosts, renderer.thumbnail_dir) as pictures,
+        aclosing(FallbackCards(pictures, ObjectStore(load(ObjectStoreSettings)))) as fallback,
+    ):
         await PreviewRelay(database, renderer, load(BreakerSettings), load(RedisSettings), fallback).run()
 
 

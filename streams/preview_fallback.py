@@ -7,25 +7,23 @@ time of its last view, or of this card.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
 from pydantic import ValidationError
 
-from cards import png
 from cards.card import page_data
 from cards.data import SHOWN_ITEMS, CardData
+from cards.process import DrawingProcess, NotDrawn
 from cards.thumbnails import Thumbnails
 from clients import metrics
 from clients.logs import get_logger
 from clients.objects import ObjectStore, ObjectStoreError, preview_key
 from streams.preview_card import card_of
 
-if TYPE_CHECKING:
-    from cards.drawing import CardDrawing
-
-_LEASE_SECONDS = 20.0
+_LEASE_SECONDS = 30.0
+# The process may have its fonts to load first, on a machine that is busy.
+_DRAWING_SECONDS = 15.0
 _RETRY_SECONDS = 5.0
 # Nobody may keep it: the picture proper comes after it.
 _CACHE_CONTROL = "no-store"
@@ -58,7 +56,7 @@ class FallbackCards:
         self._store = store
         self._owner = uuid4().hex
         self._one = asyncio.Lock()
-        self._drawing: CardDrawing | None = None
+        self._drawing = DrawingProcess(_DRAWING_SECONDS)
 
     async def draw_one(self, pool: asyncpg.Pool) -> bool:
         """Draw the card of the share that has waited longest for any; whether there was one."""
@@ -74,7 +72,7 @@ class FallbackCards:
             except ObjectStoreError as error:
                 get_logger().warning("fallback card not stored", share_id=str(share_id), error=str(error))
                 await pool.execute(_LATER, share_id, self._owner, _RETRY_SECONDS)
-            except (ValidationError, ValueError, RuntimeError) as error:
+            except (ValidationError, NotDrawn) as error:
                 metrics.PREVIEWS_DONE.labels("fallback_failed").inc()
                 get_logger().error("fallback card not drawn", share_id=str(share_id), error=str(error)[:500])
                 await pool.execute(_NOT_DRAWN, share_id, self._owner)
@@ -83,16 +81,10 @@ class FallbackCards:
                 await pool.execute(_DRAWN, share_id, self._owner)
             return True
 
+    async def aclose(self) -> None:
+        """End the process that draws."""
+        await self._drawing.aclose()
+
     async def _draw(self, card: CardData) -> bytes:
         pictures = await self._thumbnails.data_uris([item.image for item in card.items[:SHOWN_ITEMS]])
-        if self._drawing is None:
-            self._drawing = await asyncio.to_thread(_load_drawing)
-        drawn = await asyncio.to_thread(self._drawing.draw, page_data(card, pictures))
-        return await asyncio.to_thread(png.compress, drawn, None)
-
-
-def _load_drawing() -> CardDrawing:
-    # Loaded when first needed: the library and its fonts take memory that a renderer at work makes needless.
-    from cards.drawing import CardDrawing
-
-    return CardDrawing()
+        return await self._drawing.draw(page_data(card, pictures))

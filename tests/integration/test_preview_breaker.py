@@ -196,6 +196,7 @@ async def relaying(lab: Lab, renderer: Renderer, open_seconds: float = WAIT) -> 
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        await fallback.aclose()
 
 
 async def closed(redis: Redis) -> bool:
