@@ -48,6 +48,9 @@ class StreamSettings(BaseSettings):
         ge=0,
         description="Shortest time from one fetch to the next: what comes meanwhile is written together.",
     )
+    linger_seconds: float = Field(
+        0.0, ge=0, description="How long a batch that is not full waits for more. The warehouse has its own."
+    )
     session_timeout_seconds: float = Field(
         12.0, gt=0, description="Silence after which the group gives a worker's partitions to another."
     )
@@ -139,6 +142,25 @@ class RendererSettings(BaseSettings):
         return self.queue_seconds + self.timeout_seconds
 
 
+class WarehouseSettings(BaseSettings):
+    """BigQuery, and how the warehouse agent writes it. Credentials come as Google's libraries look for them."""
+
+    model_config = SettingsConfigDict(env_prefix="BIGQUERY_")
+
+    project: str = Field("wishlist-social", description="Google Cloud project that holds the dataset.")
+    dataset: str = Field("wishlist_social", pattern="^[A-Za-z0-9_]+$", description="Dataset of tables and views.")
+    location: str = Field("US", description="Where the dataset is made.")
+    endpoint: str | None = Field(
+        None, description="URL of an emulator's REST side, which is asked without credentials. Unset: Google's own."
+    )
+    storage_endpoint: str | None = Field(
+        None, description="HOST:PORT of the emulator's gRPC side. Set together with BIGQUERY_ENDPOINT."
+    )
+    batch_events: int = Field(500, ge=1, description="Events that are written at once (spec: 500)…")
+    batch_seconds: float = Field(60.0, ge=0, description="…or what came within so many seconds (spec: 60 s).")
+    timeout_seconds: float = Field(30.0, gt=0, description="Longest wait for one answer.")
+
+
 class SweepSettings(BaseSettings):
     """The daily sweep of pictures (spec, "Cloudflare R2 Storage Configuration", "Lifecycle rules")."""
 
@@ -225,6 +247,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     RedisSettings,
     ObjectStoreSettings,
     RendererSettings,
+    WarehouseSettings,
     SweepSettings,
     BreakerSettings,
     ApiSettings,

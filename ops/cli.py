@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from clients import breaker_board
+from clients.bigquery import Warehouse, WarehouseError
 from clients.objects import ObjectStore, ObjectStoreError
 from config.settings import (
     AuthSettings,
@@ -22,9 +23,10 @@ from config.settings import (
     PostgresSettings,
     RedisSettings,
     SweepSettings,
+    WarehouseSettings,
     load,
 )
-from ops import bucket, documents, ledger, migrations, topics
+from ops import bucket, documents, ledger, migrations, topics, warehouse
 from ops import seed as development_data
 from ops.simulation.command import simulate
 from ops.tokens import NoSigningKey, signer
@@ -53,7 +55,7 @@ def _with_postgres(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to the newest schema, and the bucket to what it must hold."""
+    """Bring PostgreSQL to the newest schema, and bucket and warehouse to what they must hold."""
     done = [f"applied {step.number:03d} {step.name}" for step in _with_postgres(migrations.migrate)]
     for line in done or ["the schema is up to date"]:
         console.print(line)
@@ -67,6 +69,16 @@ def migrate() -> None:
         console.print(f"[red]The bucket cannot be reached:[/] {error}. Check R2_ENDPOINT_URL; ./run up starts one.")
         raise typer.Exit(1) from None
     for line in placed or ["the bucket is up to date"]:
+        console.print(line)
+    try:
+        made = list(warehouse.prepare(Warehouse(load(WarehouseSettings))))
+    except WarehouseError as error:
+        console.print(
+            f"[red]BigQuery cannot be reached:[/] {error}. Check BIGQUERY_PROJECT and the credentials, or "
+            "BIGQUERY_ENDPOINT; ./run up starts an emulator."
+        )
+        raise typer.Exit(1) from None
+    for line in made or ["the warehouse is up to date"]:
         console.print(line)
 
 

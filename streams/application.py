@@ -61,9 +61,12 @@ def topic_ids(kafka: KafkaSettings) -> Callable[[str], UUID]:
     return ask
 
 
-def share_event_agent(name: str, group: str, make_sink: Callable[[Database, str], Sink]) -> AgentApp:
-    """The app of an agent that reads share events; what it cannot apply goes to the DLQ."""
-    kafka, settings = load(KafkaSettings), load(StreamSettings)
+def share_event_agent(name: str, group: str, make_sink: Callable[[Database, str], Sink], **batching: float) -> AgentApp:
+    """The app of an agent that reads share events; what it cannot apply goes to the DLQ.
+
+    *batching* are fields of :class:`config.settings.StreamSettings` for this agent alone.
+    """
+    kafka, settings = load(KafkaSettings), load(StreamSettings).model_copy(update=batching)
     group += settings.group_suffix
     engine = Engine(
         sink=make_sink(Database(load(PostgresSettings)), group),

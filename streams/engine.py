@@ -145,11 +145,7 @@ class Engine:
 
     async def _write_forever(self, queue: asyncio.Queue[Part], reseek: Callable[[], Any]) -> None:
         while True:
-            unit = [await queue.get()]
-            size = len(unit[0].items)
-            while size < self._settings.max_batch_events and not queue.empty():
-                unit.append(queue.get_nowait())
-                size += len(unit[-1].items)
+            unit = await self._gather(queue)
             if self.stopped:
                 continue
             try:
@@ -161,6 +157,21 @@ class Engine:
                 self._reseek.set()
             if self._reseek.is_set() and not self.stopped:
                 await reseek()
+
+    async def _gather(self, queue: asyncio.Queue[Part]) -> list[Part]:
+        """What is written together: all that waits, up to a full batch; for one that is not full, a while of it."""
+        unit = [await queue.get()]
+        size = len(unit[0].items)
+        try:
+            async with asyncio.timeout(self._settings.linger_seconds or None):
+                while size < self._settings.max_batch_events:
+                    if queue.empty() and not self._settings.linger_seconds:
+                        break
+                    unit.append(await queue.get())
+                    size += len(unit[-1].items)
+        except TimeoutError:
+            pass
+        return unit
 
     # --- one unit ---------------------------------------------------------------------------------------------
 

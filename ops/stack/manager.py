@@ -15,9 +15,10 @@ import asyncpg
 import psutil
 from rich.console import Console
 
+from clients.bigquery import Warehouse
 from clients.objects import ObjectStore
-from config.settings import KafkaSettings, ObjectStoreSettings, PostgresSettings
-from ops import bucket, migrations, seed, topics
+from config.settings import KafkaSettings, ObjectStoreSettings, PostgresSettings, WarehouseSettings
+from ops import bucket, migrations, seed, topics, warehouse
 from ops.stack.parts import ROOT, Part, environment, make_development_keys, processes, services
 from ops.stack.state import State, is_free
 
@@ -140,7 +141,7 @@ def _alive(process: psutil.Process) -> bool:
 
 
 async def _prepare_contents() -> None:
-    """Database, schema, development data, topics and bucket; each is left alone where it is there."""
+    """Database, schema, development data, topics, bucket and warehouse; each is left alone where it is there."""
     dsn = PostgresSettings().dsn
     admin = await asyncpg.connect(dsn.rsplit("/", 1)[0] + "/postgres")
     if not await admin.fetchval("SELECT 1 FROM pg_database WHERE datname = 'wishlist'"):
@@ -153,12 +154,13 @@ async def _prepare_contents() -> None:
     await asyncio.to_thread(list, topics.ensure(KafkaSettings()))
     async for _ in bucket.prepare(ObjectStore(ObjectStoreSettings())):
         pass
+    await asyncio.to_thread(list, warehouse.prepare(Warehouse(WarehouseSettings())))
 
 
 def _avoid_taken_ports(state: State) -> None:
     """Where a part of ours does not run, somebody else may have taken its port since."""
     running = state.processes()
-    owners = {"kafka_controller": "kafka", "aws": "s3"}
+    owners = {"kafka_controller": "kafka", "aws": "s3", "bigquery_storage": "bigquery"}
     taken = [
         name for name, port in state.ports().items() if owners.get(name, name) not in running and not is_free(port)
     ]

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
 CLUSTER_ID = "d2lzaGxpc3Qtc29jaWFsMQ"
 HEAP = "-Xmx384m"
 # The agents and how nice each is: rows are awaited sooner than pictures.
-AGENTS = {"persist": 0, "preview": 10, "dead_letters": 10}
+AGENTS = {"persist": 0, "preview": 10, "warehouse": 10, "dead_letters": 10}
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,10 @@ def environment(state: State) -> dict[str, str]:
         "POSTGRES_DSN": f"postgresql://wishlist@{local}:{ports['postgres']}/wishlist",
         "REDIS_URL": f"redis://{local}:{ports['redis']}/0",
         "R2_ENDPOINT_URL": f"http://{local}:{ports['aws']}",
+        "BIGQUERY_ENDPOINT": f"http://{local}:{ports['bigquery']}",
+        "BIGQUERY_STORAGE_ENDPOINT": f"{local}:{ports['bigquery_storage']}",
+        # A person who plays with it wants to see rows, not to wait for a full minute.
+        "BIGQUERY_BATCH_SECONDS": "2",
         # Here the renderer starts beside the agents, which would find it away and leave it alone for half a minute.
         "RENDERER_BREAKER_WAIT_DURATION_IN_OPEN_STATE_SECONDS": "5",
         "RENDERER_URL": f"http://{local}:{ports['renderer']}",
@@ -121,6 +125,7 @@ def services(state: State) -> list[Part]:
             moto,
             aliases=("sqs",),
         ),
+        _bigquery(state),
     ]
 
 
@@ -192,6 +197,23 @@ def _kafka(state: State) -> Part:
         f"127.0.0.1:{ports['kafka']}",
         lambda: _kafka_answers(ports["kafka"]),
         prepare,
+    )
+
+
+def _bigquery(state: State) -> Part:
+    ports = state.ports()
+    # An environment of its own: the emulator's pins are not ours.
+    emulator = [str(state.cache / "bigquery" / "bin" / "python"), str(Path(__file__).parent / "bigquery_emulator.py")]
+    data = state.folder / "bigquery"
+    words = ["start", "--rest-port", str(ports["bigquery"]), "--grpc-port", str(ports["bigquery_storage"])]
+    words += ["--persistent", "--data-dir", str(data), "--log-level", "warning"]
+    url = f"http://127.0.0.1:{ports['bigquery']}"
+    return Part(
+        "bigquery",
+        gently("idle", *emulator, *words),
+        url,
+        http_ok(f"{url}/bigquery/v2/projects/wishlist-social/datasets"),
+        lambda: data.mkdir(exist_ok=True),
     )
 
 

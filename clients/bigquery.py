@@ -1,0 +1,134 @@
+"""BigQuery: the REST side for tables and queries, the Storage Write API for rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.api_core.client_options import ClientOptions
+from google.api_core.exceptions import GoogleAPICallError, NotFound
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError
+from google.cloud import bigquery
+from google.cloud.bigquery_storage_v1 import BigQueryWriteClient, types
+from google.cloud.bigquery_storage_v1.services.big_query_write.transports import BigQueryWriteGrpcTransport
+from google.rpc import code_pb2
+
+from clients.bigquery_rows import RowFormat
+from config.settings import WarehouseSettings
+
+SCHEMAS = Path(__file__).parent.parent / "schemas" / "bigquery"
+
+
+class WarehouseError(ConnectionError):
+    """BigQuery did not do what it was asked; trying again may help."""
+
+
+class RowsRefused(ValueError):
+    """BigQuery will never take these rows; none of them was written."""
+
+
+@dataclass
+class WriteStream:
+    """A committed stream: rows are there once their append is acknowledged, each at its offset, once."""
+
+    name: str
+    next_offset: int = 0
+
+
+class Warehouse:
+    """Blocking; callers in an event loop use threads. Raises :class:`WarehouseError` unless said otherwise."""
+
+    def __init__(self, settings: WarehouseSettings) -> None:
+        self.settings = settings
+        self.dataset = f"{settings.project}.{settings.dataset}"
+
+    def schema(self, table: str) -> list[bigquery.SchemaField]:
+        """The columns that *table* must have (``schemas/bigquery/TABLE.json``)."""
+        fields = json.loads((SCHEMAS / f"{table}.json").read_text(encoding="utf-8"))
+        return [bigquery.SchemaField.from_api_repr(field) for field in fields]
+
+    @cached_property
+    def rest(self) -> bigquery.Client:
+        """Google's own client."""
+        if self.settings.endpoint is None:
+            return bigquery.Client(project=self.settings.project, location=self.settings.location)
+        return bigquery.Client(
+            project=self.settings.project,
+            location=self.settings.location,
+            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+            client_options=ClientOptions(api_endpoint=self.settings.endpoint),
+        )
+
+    @cached_property
+    def _writer(self) -> BigQueryWriteClient:
+        if self.settings.storage_endpoint is None:
+            return BigQueryWriteClient()  # type: ignore[no-untyped-call]
+        channel = grpc.insecure_channel(self.settings.storage_endpoint)
+        return BigQueryWriteClient(  # type: ignore[no-untyped-call]
+            transport=BigQueryWriteGrpcTransport(channel=channel)
+        )
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """The rows of *sql*."""
+        config = bigquery.QueryJobConfig(query_parameters=list(parameters))
+        try:
+            rows = self.rest.query(sql, job_config=config, timeout=self.settings.timeout_seconds)
+            return [dict(row) for row in rows.result(timeout=self.settings.timeout_seconds)]
+        except (GoogleAPICallError, GoogleAuthError, OSError) as error:
+            raise WarehouseError(f"{type(error).__name__}: {error}") from error
+
+    def open_stream(self, table: str) -> WriteStream:
+        """A new committed stream into *table*."""
+        parent = f"projects/{self.settings.project}/datasets/{self.settings.dataset}/tables/{table}"
+        wanted = types.WriteStream(type_=types.WriteStream.Type.COMMITTED)
+        try:
+            made = self._writer.create_write_stream(
+                parent=parent, write_stream=wanted, timeout=self.settings.timeout_seconds
+            )
+        except (GoogleAPICallError, GoogleAuthError, OSError) as error:
+            raise WarehouseError(f"{type(error).__name__}: {error}") from error
+        return WriteStream(made.name)
+
+    def append(self, stream: WriteStream, rows: Sequence[bytes], form: RowFormat) -> None:
+        """Append *rows* where the stream stands, or find that they stand there already.
+
+        Raises :class:`RowsRefused` where the rows themselves are at fault. After any other error their fate is open
+        until :meth:`finish` tells it.
+        """
+        request = types.AppendRowsRequest(
+            write_stream=stream.name,
+            offset=stream.next_offset,
+            proto_rows=types.AppendRowsRequest.ProtoData(
+                writer_schema=types.ProtoSchema(proto_descriptor=form.descriptor),
+                rows=types.ProtoRows(serialized_rows=list(rows)),
+            ),
+        )
+        try:
+            answers = list(self._writer.append_rows(iter([request]), timeout=self.settings.timeout_seconds))
+        except (GoogleAPICallError, GoogleAuthError, OSError) as error:
+            raise WarehouseError(f"{type(error).__name__}: {error}") from error
+        if not answers:
+            raise WarehouseError("the append was not answered")
+        answer = answers[0]
+        if answer.row_errors:
+            first = answer.row_errors[0]
+            raise RowsRefused(f"row {first.index}: {first.message}")
+        if answer.error.code not in (code_pb2.OK, code_pb2.ALREADY_EXISTS):
+            raise WarehouseError(f"{code_pb2.Code.Name(answer.error.code)}: {answer.error.message}")
+        stream.next_offset += len(rows)
+
+    def finish(self, stream: str) -> int | None:
+        """Let nobody append to *stream* any more; how many rows it took, or None where it is not known any more."""
+        try:
+            done = self._writer.finalize_write_stream(name=stream, timeout=self.settings.timeout_seconds)
+        except NotFound:
+            return None
+        except (GoogleAPICallError, GoogleAuthError, OSError) as error:
+            raise WarehouseError(f"{type(error).__name__}: {error}") from error
+        return int(done.row_count)

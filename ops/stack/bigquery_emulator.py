@@ -1,0 +1,32 @@
+"""bqemulator, run by its own interpreter, with a connection to DuckDB for each thread.
+
+As it comes, appends (in a thread of gRPC's) and queries (in the main thread) share one connection. That is not safe:
+one waits for DuckDB holding Python's lock, the other for Python's lock holding DuckDB's, and both for ever.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+from bqemulator.cli import main
+from bqemulator.storage.engine import DuckDBEngine
+
+_shared = DuckDBEngine.connection.fget
+_local = threading.local()
+
+
+def _own_connection(engine: DuckDBEngine) -> Any:
+    connection = _shared(engine)
+    if threading.current_thread() is threading.main_thread():
+        return connection
+    if not hasattr(_local, "connection"):
+        _local.connection = connection.cursor()
+    return _local.connection
+
+
+DuckDBEngine.connection = property(_own_connection)
+
+if __name__ == "__main__":
+    sys.exit(main())

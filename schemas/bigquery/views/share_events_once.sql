@@ -1,0 +1,5 @@
+-- Share events, one row each. The agent writes an event once; should one stand in the table twice all the same (a topic
+-- read again into the same table by hand), this keeps the first. Filter on event_date: only its partitions are read.
+SELECT *
+FROM `{dataset}.share_events`
+QUALIFY ROW_NUMBER() OVER (PARTITION BY event_date, event_id ORDER BY occurred_at) = 1

@@ -1,0 +1,2 @@
+DROP TABLE warehouse_appends;
+DROP TABLE warehouse_owners;
