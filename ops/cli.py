@@ -14,7 +14,6 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from clients import breaker_board
-from clients.bigquery import Warehouse, WarehouseError
 from clients.objects import ObjectStore, ObjectStoreError
 from config.settings import (
     AuthSettings,
@@ -26,7 +25,7 @@ from config.settings import (
     WarehouseSettings,
     load,
 )
-from ops import bucket, documents, ledger, migrations, topics, warehouse
+from ops import bucket, documents, ledger, migrations, topics
 from ops import seed as development_data
 from ops.simulation.command import simulate
 from ops.tokens import NoSigningKey, signer
@@ -70,6 +69,10 @@ def migrate() -> None:
         raise typer.Exit(1) from None
     for line in placed or ["the bucket is up to date"]:
         console.print(line)
+    # Loaded where they are wanted only: Google's libraries take a second.
+    from clients.bigquery import Warehouse, WarehouseError
+    from ops import warehouse
+
     try:
         made = list(warehouse.prepare(Warehouse(load(WarehouseSettings))))
     except WarehouseError as error:

@@ -15,10 +15,9 @@ import asyncpg
 import psutil
 from rich.console import Console
 
-from clients.bigquery import Warehouse
 from clients.objects import ObjectStore
 from config.settings import KafkaSettings, ObjectStoreSettings, PostgresSettings, WarehouseSettings
-from ops import bucket, migrations, seed, topics, warehouse
+from ops import bucket, migrations, seed, topics
 from ops.stack.parts import ROOT, Part, environment, make_development_keys, processes, services
 from ops.stack.state import State, is_free
 
@@ -41,10 +40,17 @@ def up(state: State, *, parts_only: bool = False) -> None:
         env = environment(state)
         state.write("env.json", env)
         os.environ.update(env)
-        _start(state, services(state))
-        asyncio.run(_prepare_contents())
-        if not parts_only:
-            _start(state, processes(state))
+        parts = services(state)
+        waiting = _launch(state, parts)
+        # The warehouse comes up beside our own processes: nobody but its agent needs it, and that can wait for it.
+        warehouse_part = waiting.pop("bigquery")
+        _await(state, waiting)
+        with ThreadPoolExecutor(1) as pool:
+            filling = pool.submit(_prepare_warehouse, state, warehouse_part)
+            asyncio.run(_prepare_contents())
+            if not parts_only:
+                _await(state, _launch(state, processes(state)))
+            filling.result()
     console.print(f"[green]everything is up[/] after {time.monotonic() - began:.1f} s")
 
 
@@ -74,7 +80,8 @@ def status(state: State) -> dict[str, dict[str, Any]]:
     return report
 
 
-def _start(state: State, parts: Sequence[Part]) -> None:
+def _launch(state: State, parts: Sequence[Part]) -> dict[str, tuple[Part, float]]:
+    """Start those of *parts* that do not run; each with when that was, by name."""
     running = state.processes()
     waiting: dict[str, tuple[Part, float]] = {}
     for part in parts:
@@ -96,13 +103,19 @@ def _start(state: State, parts: Sequence[Part]) -> None:
             running[part.name] = psutil.Process(process.pid)
             state.remember(running)
         waiting[part.name] = (part, time.monotonic())
+    return waiting
+
+
+def _await(state: State, waiting: dict[str, tuple[Part, float]]) -> None:
+    """Return when all of *waiting* are well, saying so of each."""
+    running = state.processes()
     while waiting:
         for name, (part, began) in list(waiting.items()):
             took = time.monotonic() - began
             if part.healthy():
                 console.print(f"[green]✓[/] {name:<13}{part.address:<58}[dim]{took:5.1f} s[/]")
                 del waiting[name]
-            elif not _alive(running[name]) or took > START_SECONDS:
+            elif name not in running or not _alive(running[name]) or took > START_SECONDS:
                 tail = state.log(name).read_text(errors="replace").splitlines()[-15:]
                 raise StartFailed(f"{name} did not start. The end of {state.log(name)}:\n" + "\n".join(tail))
         time.sleep(0.1)
@@ -141,7 +154,7 @@ def _alive(process: psutil.Process) -> bool:
 
 
 async def _prepare_contents() -> None:
-    """Database, schema, development data, topics, bucket and warehouse; each is left alone where it is there."""
+    """Database, schema, development data, topics and bucket; each is left alone where it is there."""
     dsn = PostgresSettings().dsn
     admin = await asyncpg.connect(dsn.rsplit("/", 1)[0] + "/postgres")
     if not await admin.fetchval("SELECT 1 FROM pg_database WHERE datname = 'wishlist'"):
@@ -154,7 +167,17 @@ async def _prepare_contents() -> None:
     await asyncio.to_thread(list, topics.ensure(KafkaSettings()))
     async for _ in bucket.prepare(ObjectStore(ObjectStoreSettings())):
         pass
-    await asyncio.to_thread(list, warehouse.prepare(Warehouse(WarehouseSettings())))
+
+
+def _prepare_warehouse(state: State, waiting: tuple[Part, float]) -> None:
+    """Dataset, tables and views, once the warehouse is there."""
+    _await(state, {waiting[0].name: waiting})
+    # Google's libraries take a second to load, which only this thread waits for.
+    from clients.bigquery import Warehouse
+    from ops import warehouse
+
+    for _ in warehouse.prepare(Warehouse(WarehouseSettings())):
+        pass
 
 
 def _avoid_taken_ports(state: State) -> None:

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from clients.bigquery import Warehouse
 from clients.postgres import Database
-from config.settings import PostgresSettings
+from config.settings import PostgresSettings, WarehouseSettings
+from ops import warehouse as preparation
 from ops.seed import key_of
 from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import new_share_token, share_id_for, uuid7
+from sinks.bigquery import ShareEventTable
 from sinks.contract import Batch, DeadLetter, Fenced, GroupStopped, Move, Partition, Sink
 from sinks.dead_letters import DeadLetterStore
 from sinks.previews import PreviewQueue
 from sinks.share_store import ShareStore
 from tests.lab import open_database
 from tests.memory_sink import MemorySink
+from tests.warehouse import rows_of
 
 TOPIC_ID = UUID(int=7)
+DATASET = f"contract_{uuid4().hex[:12]}"
 FACTORIES: dict[str, Callable[[Database, str], Sink]] = {
     "share_store": ShareStore,
     "previews": PreviewQueue,
     "dead_letters": DeadLetterStore,
+    "bigquery": lambda database, group: ShareEventTable(database, group, Warehouse(WarehouseSettings(dataset=DATASET))),
     "memory": lambda _, group: MemorySink(group),  # what the engine's own tests use
 }
 TABLES = (
     "watermarks", "ledger", "wishlist_shares", "share_item_visibility", "share_visitors",
-    "wishlist_items", "wishlists", "previews", "dead_letters",
+    "wishlist_items", "wishlists", "previews", "dead_letters", "warehouse_appends",
 )  # fmt: skip
 
 
@@ -58,6 +64,14 @@ async def database() -> AsyncIterator[Database]:
         await (await database.pool()).close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warehouse() -> Iterator[Warehouse]:
+    warehouse = Warehouse(WarehouseSettings(dataset=DATASET))
+    list(preparation.prepare(warehouse))
+    yield warehouse
+    warehouse.rest.delete_dataset(warehouse.dataset, delete_contents=True)
+
+
 @pytest.fixture(params=sorted(FACTORIES))
 def sink(request: pytest.FixtureRequest, database: Database) -> Sink:
     return FACTORIES[request.param](database, f"test-{uuid4()}")
@@ -81,8 +95,14 @@ async def contents(database: Database, table: str) -> list[str]:
     return [row["row"] for row in rows]
 
 
+async def in_warehouse() -> list[str]:
+    rows = await rows_of(Warehouse(WarehouseSettings(dataset=DATASET)))
+    return [str(row) for row in rows]
+
+
 async def everything(database: Database) -> dict[str, list[str]]:
-    return {table: await contents(database, table) for table in TABLES}
+    tables = {table: await contents(database, table) for table in TABLES}
+    return {**tables, "share_events": await in_warehouse()}
 
 
 async def test_a_new_partition_begins_where_the_log_does(sink: Sink, partition: Partition) -> None:
@@ -129,8 +149,8 @@ async def test_a_topic_made_anew_stops_the_group(sink: Sink, partition: Partitio
 
 
 async def test_events_read_again_change_nothing(database: Database, partition: Partition) -> None:
-    for factory in (ShareStore, PreviewQueue):
-        sink = factory(database, f"test-{uuid4()}")
+    for name in ("share_store", "previews", "bigquery"):
+        sink = FACTORIES[name](database, f"test-{uuid4()}")
         token = new_share_token()
         events = [
             event(share_token=token, hidden_item_ids=(key_of("item_abc123"),)),
@@ -144,10 +164,12 @@ async def test_events_read_again_change_nothing(database: Database, partition: P
         ]  # fmt: skip
         await sink.positions({partition: 0})
         await sink.apply(batch(partition, 0, 5, events))
-        before = {t: await contents(database, t) for t in TABLES if t != "watermarks"}
+        before = await everything(database)
         done = await sink.apply(batch(partition, 5, 10, events + events))
         assert done.applied == 0
-        assert {t: await contents(database, t) for t in TABLES if t != "watermarks"} == before
+        after = await everything(database)
+        assert after.pop("watermarks") != before.pop("watermarks")
+        assert after == before
 
 
 async def test_the_order_of_a_shares_events_does_not_matter(database: Database, partition: Partition) -> None:
