@@ -10,19 +10,33 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+from google.cloud import bigquery
 from redis import Redis
 from rich.console import Console
 from rich.rule import Rule
 from rich.table import Table
 
-from config.settings import ApiSettings, AuthSettings, KafkaSettings, PostgresSettings, RedisSettings
+from clients.bigquery import Warehouse
+from config.settings import (
+    ApiSettings,
+    AuthSettings,
+    KafkaSettings,
+    PostgresSettings,
+    RedisSettings,
+    WarehouseSettings,
+)
 from ops.demo import reconcile
 from ops.demo.story import Story
 from ops.tokens import signer
+from schemas.ids import share_id_for
 
 console = Console(width=100, highlight=False)
 _WAIT_SECONDS = 45
-_GROUPS = ("share-store-wishlist-social", "preview-renderer-wishlist-social")
+_GROUPS = (
+    "share-store-wishlist-social",
+    "preview-renderer-wishlist-social",
+    "analytics-pipeline-wishlist-social",
+)
 
 
 async def main() -> int:
@@ -50,6 +64,7 @@ async def main() -> int:
         await _settled(connection, kafka, token)
         await _show_groups(connection, kafka)
         await _show_share(connection, token)
+        _show_warehouse(token)
         _save_picture(http, token, base)
     console.print(Rule("[bold]Does PostgreSQL hold what the topic holds?[/]", align="left"))
     differences = await reconcile.compare(connection, kafka, console)
@@ -64,7 +79,7 @@ async def main() -> int:
 
 
 async def _settled(connection: asyncpg.Connection, kafka: KafkaSettings, token: str) -> None:
-    """Wait until both groups are at the log's end and the share has its picture."""
+    """Wait until every group is at the log's end and the share has its picture."""
     began = time.monotonic()
     with console.status("waiting for the consumers") as status:
         while time.monotonic() - began < _WAIT_SECONDS:
@@ -111,6 +126,23 @@ async def _show_share(connection: asyncpg.Connection, token: str) -> None:
     table = Table("wishlist_shares", "", box=None, pad_edge=False)
     for name, value in (row or {}).items():
         table.add_row(f"[dim]{name}[/]", str(value))
+    console.print(table)
+
+
+def _show_warehouse(token: str) -> None:
+    """The share's rows in BigQuery."""
+    warehouse = Warehouse(WarehouseSettings())
+    rows = warehouse.query(
+        f"""SELECT event_type, occurred_at, platform, is_bot, product_id
+            FROM `{warehouse.dataset}.share_events_once`
+            WHERE share_id = @share AND event_date > DATE '1970-01-01' ORDER BY occurred_at""",
+        [bigquery.ScalarQueryParameter("share", "STRING", str(share_id_for(token)))],
+    )
+    table = Table("share_events in BigQuery", "occurred at", "platform", "program", "product", box=None, pad_edge=False)
+    for row in rows:
+        at = row["occurred_at"].strftime("%H:%M:%S.%f")[:-3]
+        program = "yes" if row["is_bot"] else "no"
+        table.add_row(row["event_type"], at, row["platform"], program, row["product_id"] or "")
     console.print(table)
 
 
