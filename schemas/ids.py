@@ -80,5 +80,5 @@ def public_item_id(item_id: UUID) -> str:
 
 
 def public_wishlist_id(wishlist_id: UUID) -> str:
-    """``wl_`` and twelve hex digits."""
-    return f"wl_{wishlist_id.hex[:12]}"
+    """``wl_`` and the list's hex digits: all of them, since twelve, as older lists have, meet among ten million."""
+    return f"wl_{wishlist_id.hex}"

@@ -124,5 +124,5 @@ def test_what_is_derived_is_the_same_thing_again() -> None:
 def test_ids_at_the_edge() -> None:
     one = UUID("0123456789ab4cdef0123456789abcde".replace("-", ""))
     assert public_share_id(one) == "share_0123456789ab"
-    assert public_wishlist_id(one) == "wl_0123456789ab"
+    assert public_wishlist_id(one) == "wl_0123456789ab4cdef0123456789abcde"
     assert public_item_id(one) == "wli_0123456789ab4cdef0123456789abcde"
