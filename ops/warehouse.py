@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from hashlib import sha256
+from pathlib import Path
 
 from google.api_core.exceptions import GoogleAPICallError, NotFound
 from google.auth.exceptions import GoogleAuthError
@@ -11,8 +16,60 @@ from google.cloud import bigquery
 
 from clients.bigquery import SCHEMAS, Warehouse, WarehouseError
 
-# Partitioned by the first, clustered by the others.
-TABLES = {"share_events": ("event_date", "event_type", "share_id")}
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table lies: clustered, and where it is large in partitions by day, of which a query must name some."""
+
+    clusters: tuple[str, ...]
+    partition: str | None = None
+
+
+TABLES = {
+    "share_events": Layout(("event_type", "share_id"), "event_date"),
+    "segment_messages": Layout(("event", "share_id"), "event_date"),
+    "product_versions": Layout(("product_id",)),
+    "user_counts": Layout(("country",)),
+}
+_REFERENCE = re.compile(r"`\{dataset\}\.(\w+)`")
+
+
+@dataclass(frozen=True)
+class View:
+    """A query under ``schemas/bigquery/``. The lines of comment at its top say what it counts."""
+
+    name: str
+    source: str
+    is_materialized: bool
+
+    @property
+    def comment(self) -> str:
+        """What it counts."""
+        lines = [line.removeprefix("-- ") for line in self.source.splitlines() if line.startswith("--")]
+        return " ".join(lines)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this definition from another one, as a label of BigQuery may be spelt."""
+        return sha256(self.source.encode()).hexdigest()[:32]
+
+    def query(self, dataset: str) -> str:
+        """Its SQL, over *dataset*."""
+        return self.source.replace("{dataset}", dataset)
+
+
+def views() -> list[View]:
+    """Every view, each after those that it reads."""
+    found: dict[str, View] = {}
+    for folder in (SCHEMAS / "views", SCHEMAS / "materialized"):
+        for file in folder.glob("*.sql"):
+            found[file.stem] = _read(file)
+    reads = {name: sorted(set(_REFERENCE.findall(view.source)) & found.keys()) for name, view in sorted(found.items())}
+    return [found[name] for name in TopologicalSorter(reads).static_order()]
+
+
+def _read(file: Path) -> View:
+    return View(file.stem, file.read_text(encoding="utf-8"), file.parent.name == "materialized")
 
 
 def prepare(warehouse: Warehouse) -> Iterator[str]:
@@ -37,8 +94,8 @@ def _prepare(warehouse: Warehouse) -> Iterator[str]:
         yield f"made dataset {warehouse.dataset}"
     for name in TABLES:
         yield from _table(warehouse, name)
-    for file in sorted((SCHEMAS / "views").glob("*.sql")):
-        yield from _view(warehouse, file.stem, file.read_text(encoding="utf-8"))
+    for view in views():
+        yield from _view(warehouse, view)
 
 
 def _table(warehouse: Warehouse, name: str) -> Iterator[str]:
@@ -47,9 +104,11 @@ def _table(warehouse: Warehouse, name: str) -> Iterator[str]:
         table = warehouse.rest.get_table(f"{warehouse.dataset}.{name}")
     except NotFound:
         table = bigquery.Table(f"{warehouse.dataset}.{name}", schema=wanted)
-        partition, *clusters = TABLES[name]
-        table.time_partitioning = bigquery.TimePartitioning(field=partition)
-        table.clustering_fields = clusters
+        layout = TABLES[name]
+        if layout.partition is not None:
+            table.time_partitioning = bigquery.TimePartitioning(field=layout.partition)
+            table.require_partition_filter = True
+        table.clustering_fields = list(layout.clusters)
         warehouse.rest.create_table(table)
         yield f"made table {name}"
         return
@@ -61,13 +120,27 @@ def _table(warehouse: Warehouse, name: str) -> Iterator[str]:
         yield f"added {', '.join(column.name for column in added)} to {name}"
 
 
-def _view(warehouse: Warehouse, name: str, source: str) -> Iterator[str]:
-    """Put the view of *source* in place of whatever is there under its name."""
-    full_name = f"{warehouse.dataset}.{name}"
+def _view(warehouse: Warehouse, view: View) -> Iterator[str]:
+    """Put *view* in place of whatever else is there under its name; one that is as it must be stays."""
+    full_name = f"{warehouse.dataset}.{view.name}"
+    table = bigquery.Table(full_name)
+    table.labels = {"definition": view.fingerprint}
+    table.description = view.comment
     try:
-        warehouse.rest.get_table(full_name)
+        is_there = True
+        if warehouse.rest.get_table(table).labels == table.labels:
+            return
     except NotFound:
-        yield f"made view {name}"
-    comment = " ".join(line.removeprefix("-- ") for line in source.splitlines() if line.startswith("--"))
-    options = f"OPTIONS (description = {json.dumps(comment)})"
-    warehouse.query(f"CREATE OR REPLACE VIEW `{full_name}`\n{options} AS\n{source.format(dataset=warehouse.dataset)}")
+        is_there = False
+    query = view.query(warehouse.dataset)
+    if view.is_materialized:
+        # By REST the emulator makes one that stays empty.
+        warehouse.query(f"CREATE OR REPLACE MATERIALIZED VIEW `{full_name}` AS\n{query}")
+        warehouse.rest.update_table(table, ["description", "labels"])
+    else:
+        table.view_query = query
+        if is_there:
+            warehouse.rest.update_table(table, ["view_query", "description", "labels"])
+        else:
+            warehouse.rest.create_table(table)
+    yield f"{'renewed' if is_there else 'made'} view {view.name}"

@@ -2,4 +2,5 @@
 -- read again into the same table by hand), this keeps the first. Filter on event_date: only its partitions are read.
 SELECT *
 FROM `{dataset}.share_events`
+WHERE event_date >= DATE '1970-01-01'
 QUALIFY ROW_NUMBER() OVER (PARTITION BY event_date, event_id ORDER BY occurred_at) = 1

@@ -1,0 +1,8 @@
+-- The share button was clicked.
+-- One row each; Segment's own table of this name.
+SELECT
+  event_date, id, event, event_text, user_id, anonymous_id, timestamp, original_timestamp, sent_at, received_at,
+  variant, platform, share_channel, wishlist_item_count,
+  context_library_name, context_library_version, context_user_agent, context_locale
+FROM `{dataset}.segment_messages_once`
+WHERE type = 'track' AND event = 'share_initiated'
