@@ -89,12 +89,13 @@ async def create_share(wishlist: str, request: Request, user: User, api: Api) ->
     hidden = _hidden(body, items)
     verdict = await api.limiter.hit(api.share_limit, user, member=plan.event_id.hex)
     message = await api.messages.seal(row["owner_id"], body.message)
-    share = _share(plan, body, row, [item["id"] for item in hidden], message)
+    visitor = visitor_of(request, api.settings)
+    share = _share(plan, body, row, [item["id"] for item in hidden], message, visitor.variant)
     visible = [item["product"] for item in items if item not in hidden]
     event = events.created(
         share,
         plan,
-        visitor_of(request, api.settings),
+        visitor,
         product_ids=tuple(item["product_id"] for item in visible),
     )
     await api.publisher.publish(event)
@@ -131,7 +132,9 @@ def _hidden(body: ShareRequest, items: list[dict[str, Any]]) -> list[dict[str, A
     return hidden
 
 
-def _share(plan: Plan, body: ShareRequest, row: asyncpg.Record, hidden: list[str], message: str | None) -> Share:
+def _share(
+    plan: Plan, body: ShareRequest, row: asyncpg.Record, hidden: list[str], message: str | None, variant: str | None
+) -> Share:
     days = body.expires_in_days
     return Share(
         share_id=share_id_for(plan.token),
@@ -143,6 +146,7 @@ def _share(plan: Plan, body: ShareRequest, row: asyncpg.Record, hidden: list[str
         hidden_item_ids=tuple(UUID(item) for item in hidden),
         message=message,
         created_at=plan.at,
+        variant=variant,
     )
 
 

@@ -29,7 +29,12 @@ def created(share: Share, plan: Plan, visitor: Visitor, *, product_ids: tuple[st
     )
 
 
-def viewed(opened: Opened, visitor: Visitor, *, page_view_id: UUID, is_bot: bool, visitor_hash: str) -> ShareEvent:
+def viewed(
+    opened: Opened,
+    visitor: Visitor,
+    *,
+    page_view_id: UUID, is_bot: bool, visitor_hash: str, is_authenticated: bool
+) -> ShareEvent:
     """``share_viewed``, named by its page view."""
     now = datetime.now(UTC)
     return _said(
@@ -42,6 +47,7 @@ def viewed(opened: Opened, visitor: Visitor, *, page_view_id: UUID, is_bot: bool
         page_view_id=page_view_id,
         is_bot=is_bot,
         visitor_hash=visitor_hash,
+        is_authenticated=is_authenticated,
     )
 
 
@@ -103,6 +109,7 @@ def _said(event_type: EventType, share: Share, visitor: Visitor, **fields: Any) 
         "referrer": visitor.referrer,
         "country": visitor.country,
         "platform": visitor.platform,
-        "variant": visitor.variant,
+        # What the experiment is about is the making of shares: where nothing else is told, its variant stands.
+        "variant": visitor.variant or share.variant,
     }
     return ShareEvent(event_type=event_type, **{**common, **fields})

@@ -93,6 +93,7 @@ def count_view(
         page_view_id=page_view_id,
         is_bot=is_bot or request.method == "HEAD" or (by_program and is_bot_of_api(visitor.user_agent)),
         visitor_hash=visitor_hash(api.settings, opened.share.share_id, who, datetime.now(UTC)),
+        is_authenticated=user is not None,
     )
     api.publisher.publish_later(event, is_row=opened.is_row)
 

@@ -18,7 +18,7 @@ _PUBLIC_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _OWNED_SHARE = """
 SELECT w.id AS wishlist_id, u.id AS owner_id, u.public_id AS owner, s.id AS share_id, s.share_channel, s.expires_at,
-       s.message, s.created_at, s.is_revoked, s.expired_at, s.snapshot_items,
+       s.message, s.created_at, s.variant, s.is_revoked, s.expired_at, s.snapshot_items,
        EXISTS (SELECT FROM event_outbox o WHERE o.share_token = $2) AS has_unsent,
        ARRAY(SELECT v.item_id FROM share_item_visibility v WHERE v.share_id = s.id AND NOT v.visible) AS hidden
 FROM wishlists w
@@ -98,6 +98,7 @@ async def owned_share(db: Database, reader: ShareReader, *, wishlist: str, token
         hidden_item_ids=tuple(row["hidden"]),
         message=row["message"],
         created_at=row["created_at"],
+        variant=row["variant"],
     )
     return OwnedShare(
         share,

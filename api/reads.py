@@ -56,7 +56,7 @@ CROSS JOIN LATERAL (
 WHERE s.share_token = $1
 """
 _ROW = """s.id AS share_id, s.created_by, s.share_channel, s.expires_at, s.expired_at, s.view_count, s.is_revoked,
-       s.message, s.created_at"""
+       s.message, s.created_at, s.variant"""
 BY_TOKEN = _LIST.format(share=_ROW, source="wishlist_shares s")
 BY_WISHLIST = _LIST.format(
     share="0 AS view_count",
@@ -208,6 +208,7 @@ def _share_of(token: str, row: asyncpg.Record, hidden: Sequence[UUID]) -> Share:
         hidden_item_ids=tuple(hidden),
         message=row["message"],
         created_at=row["created_at"],
+        variant=row["variant"],
     )
 
 

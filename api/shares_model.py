@@ -30,6 +30,7 @@ class Share:
     hidden_item_ids: tuple[UUID, ...]
     message: str | None
     created_at: datetime
+    variant: str | None = None
 
     @classmethod
     def of(cls, event: ShareEvent) -> Share:
@@ -44,6 +45,7 @@ class Share:
             hidden_item_ids=event.hidden_item_ids,
             message=event.message,
             created_at=event.timestamp,
+            variant=event.variant,
         )
 
     def is_open(self, now: datetime) -> bool:
@@ -64,6 +66,7 @@ class Share:
                 "hidden_item_ids": [str(item) for item in self.hidden_item_ids],
                 "message": self.message,
                 "created_at": self.created_at,
+                "variant": self.variant,
             }
         )
 
@@ -82,6 +85,7 @@ class Share:
             hidden_item_ids=tuple(UUID(item) for item in value["hidden_item_ids"]),
             message=value["message"],
             created_at=datetime.fromisoformat(value["created_at"]),
+            variant=value.get("variant"),
         )
 
 

@@ -30,6 +30,8 @@ def _days(value: date) -> int:
 # Google's "Supported protocol buffer and Arrow data types" for the Storage Write API.
 _KINDS: dict[str, tuple[FieldDescriptorProto.Type.ValueType, Callable[[Any], Any]]] = {
     "STRING": (FieldDescriptorProto.TYPE_STRING, _same),
+    # As text, which keeps every digit.
+    "NUMERIC": (FieldDescriptorProto.TYPE_STRING, str),
     "INT64": (FieldDescriptorProto.TYPE_INT64, _same),
     "BOOL": (FieldDescriptorProto.TYPE_BOOL, _same),
     "TIMESTAMP": (FieldDescriptorProto.TYPE_INT64, _micros),

@@ -24,7 +24,7 @@ from schemas.event import EventType, ShareEvent
 from schemas.ids import share_id_for, uuid7_at
 
 FOLDER = Path(__file__).parent / "avro"
-WRITER_ID = 2
+WRITER_ID = 3
 DEFAULT_EXPIRY = timedelta(days=30)
 _MAGIC = b"\0"
 _HEADER_BYTES = 5
@@ -173,6 +173,7 @@ def _to_record(event: ShareEvent) -> dict[str, Any]:
         "variant": event.variant,
         "is_bot": event.is_bot,
         "visitor_hash": event.visitor_hash,
+        "is_authenticated": event.is_authenticated,
     }
 
 

@@ -1,7 +1,7 @@
 """The share event as the code sees it.
 
 One event is one fact about one share. The fields up to ``country`` are the spec's record ("Kafka Event Schema");
-those after it came with schema version 2 and have defaults, so that a version 1 record reads as the same type.
+those after it came with schema versions 2 and 3 and have defaults, so that a version 1 record reads as the same type.
 """
 
 from __future__ import annotations
@@ -71,3 +71,4 @@ class ShareEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     variant: str | None = None
     is_bot: bool = False
     visitor_hash: str | None = None
+    is_authenticated: bool | None = None

@@ -92,16 +92,17 @@ async def _describe(connection: PoolConnectionProxy, created: Sequence[ShareEven
     """What only ``share_created`` knows, also where another event made the row first."""
     await connection.execute(
         """UPDATE wishlist_shares t
-           SET created_at = s.at, message = s.message, share_channel = s.channel,
+           SET created_at = s.at, message = s.message, share_channel = s.channel, variant = s.variant,
                expires_at = CASE WHEN t.settings_at IS NULL THEN s.expires_at ELSE t.expires_at END
-           FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::timestamptz[])
-                AS s(id, at, message, channel, expires_at)
+           FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
+                AS s(id, at, message, channel, expires_at, variant)
            WHERE t.id = s.id""",
         [e.share_id for e in created],
         [e.timestamp for e in created],
         [e.message for e in created],
         [str(e.share_channel) for e in created],
         [e.expires_at for e in created],
+        [e.variant for e in created],
     )
 
 

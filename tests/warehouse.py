@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from clients.bigquery import Warehouse
@@ -12,15 +12,26 @@ from config.settings import WarehouseSettings
 from ops import warehouse as preparation
 
 
-@asynccontextmanager
-async def open_warehouse(dataset: str) -> AsyncIterator[Warehouse]:
+@contextmanager
+def made_warehouse(dataset: str) -> Iterator[Warehouse]:
     """A fresh dataset with tables and views, dropped at the end."""
     warehouse = Warehouse(WarehouseSettings(dataset=dataset))
-    await asyncio.to_thread(list, preparation.prepare(warehouse))
+    list(preparation.prepare(warehouse))
     try:
         yield warehouse
     finally:
-        await asyncio.to_thread(warehouse.rest.delete_dataset, warehouse.dataset, delete_contents=True)
+        warehouse.rest.delete_dataset(warehouse.dataset, delete_contents=True)
+
+
+@asynccontextmanager
+async def open_warehouse(dataset: str) -> AsyncIterator[Warehouse]:
+    """As :func:`made_warehouse`, without holding up the event loop."""
+    made = made_warehouse(dataset)
+    warehouse = await asyncio.to_thread(made.__enter__)
+    try:
+        yield warehouse
+    finally:
+        await asyncio.to_thread(made.__exit__, None, None, None)
 
 
 async def rows_of(warehouse: Warehouse, columns: str = "*") -> list[dict[str, Any]]:

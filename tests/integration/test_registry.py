@@ -52,12 +52,12 @@ def test_two_processes_share_the_registrys_ids() -> None:
     assert latest["id"] == int.from_bytes(value[1:5], "big")
 
 
-def test_both_versions_are_compatible_by_the_registrys_own_rule() -> None:
+def test_all_versions_are_compatible_by_the_registrys_own_rule() -> None:
     kafka = settings()
     subject = f"{kafka.events_topic}-value"
     httpx.put(f"{URL}/config/{subject}", json={"compatibility": "FULL_TRANSITIVE"}).raise_for_status()
     open_codec(kafka)
-    assert httpx.get(f"{URL}/subjects/{subject}/versions").json() == [1, 2]
+    assert httpx.get(f"{URL}/subjects/{subject}/versions").json() == [1, 2, 3]
 
 
 def test_a_schema_that_breaks_readers_is_refused() -> None:
@@ -65,7 +65,7 @@ def test_a_schema_that_breaks_readers_is_refused() -> None:
     open_codec(kafka)
     subject = f"{kafka.events_topic}-value"
     httpx.put(f"{URL}/config/{subject}", json={"compatibility": "FULL"}).raise_for_status()
-    broken = json.loads((FOLDER / "share_event.v2.avsc").read_text())
+    broken = json.loads((FOLDER / "share_event.v3.avsc").read_text())
     broken["fields"].append({"name": "campaign", "type": "string"})
     with pytest.raises(SchemaRefused, match="409"):
         SchemaRegistry(URL).id_of(subject, broken)
@@ -74,7 +74,7 @@ def test_a_schema_that_breaks_readers_is_refused() -> None:
 def test_what_somebody_registered_later_is_read_as_todays() -> None:
     kafka = settings()
     codec = open_codec(kafka)
-    newer = json.loads((FOLDER / "share_event.v2.avsc").read_text())
+    newer = json.loads((FOLDER / "share_event.v3.avsc").read_text())
     newer["fields"].append({"name": "campaign", "type": ["null", "string"], "default": None})
     schema_id = SchemaRegistry(URL).id_of(f"{kafka.events_topic}-value", newer)
     one = viewed()
@@ -89,7 +89,7 @@ async def test_the_persist_agent_asks_the_registry_for_a_schema_that_it_does_not
     async with open_lab(tmp_path) as lab:
         kafka = lab.kafka.model_copy(update={"schema_registry_url": URL})
         codec = open_codec(kafka)
-        newer = json.loads((FOLDER / "share_event.v2.avsc").read_text())
+        newer = json.loads((FOLDER / "share_event.v3.avsc").read_text())
         newer["fields"].append({"name": f"field_{uuid4().hex}", "type": ["null", "string"], "default": None})
         header = b"\0" + SchemaRegistry(URL).id_of(f"{kafka.events_topic}-value", newer).to_bytes(4, "big")
         shares = [event() for _ in range(20)]

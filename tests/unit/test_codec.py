@@ -102,7 +102,7 @@ def test_an_old_reader_passes_a_new_event_type_by() -> None:
         (b"\1\0\0\0\2abc", "magic byte"),
         (b"\0\0\0\0\x63abc", "schema id 99 is unknown"),
         (b"\0\0\0\0\2abc", "not Avro of schema 2"),
-        (CODEC.encode(event())[:-3], "not Avro of schema 2"),
+        (CODEC.encode(event())[:-3], "not Avro of schema 3"),
         (CODEC.encode(event()) + b"more", "4 bytes follow"),
         (first_version(wishlist_id="wl_1"), "wishlist_id: 'wl_1': Invalid UUID"),
         (first_version(timestamp="yesterday"), "timestamp: 'yesterday' is not an ISO 8601 time"),

@@ -15,7 +15,7 @@ import pytest
 from clients import registry
 from clients.registry import SchemaRefused, SchemaRegistry, open_codec
 from config.settings import KafkaSettings
-from schemas.codec import FOLDER, MalformedEvent, Origin, SchemaMismatch, SchemaUnavailable, load_schemas
+from schemas.codec import FOLDER, WRITER_ID, MalformedEvent, Origin, SchemaMismatch, SchemaUnavailable, load_schemas
 from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import share_id_for, uuid7
 
@@ -84,7 +84,7 @@ def event() -> ShareEvent:
     )  # fmt: skip
 
 
-def tomorrow(text: str = (FOLDER / "share_event.v2.avsc").read_text()) -> dict[str, Any]:
+def tomorrow(text: str = (FOLDER / "share_event.v3.avsc").read_text()) -> dict[str, Any]:
     schema: dict[str, Any] = json.loads(text)
     schema["fields"].append({"name": "campaign", "type": ["null", "string"], "default": None})
     return schema
@@ -93,7 +93,7 @@ def tomorrow(text: str = (FOLDER / "share_event.v2.avsc").read_text()) -> dict[s
 def written_tomorrow(schema_id: int, one: ShareEvent) -> bytes:
     newer = fastavro.parse_schema(tomorrow())
     value = open_codec(KafkaSettings(schema_registry_url=None)).encode(one)
-    record: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), fastavro.parse_schema(SCHEMAS[2]), newer)
+    record: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), fastavro.parse_schema(SCHEMAS[WRITER_ID]), newer)
     buffer = io.BytesIO()
     fastavro.schemaless_writer(buffer, newer, record)
     return b"\0" + schema_id.to_bytes(4, "big") + buffer.getvalue()
@@ -101,22 +101,22 @@ def written_tomorrow(schema_id: int, one: ShareEvent) -> bytes:
 
 def test_without_a_url_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "SchemaRegistry", None)
-    assert open_codec(KafkaSettings(schema_registry_url=None)).encode(event())[:5] == b"\0\0\0\0\2"
+    assert open_codec(KafkaSettings(schema_registry_url=None)).encode(event())[:5] == b"\0" + WRITER_ID.to_bytes(4, "big")
 
 
 def test_the_registrys_ids_are_written_and_read(fake: FakeRegistry) -> None:
     codec = open_codec(KAFKA)
     one = event()
     value = codec.encode(one)
-    assert value[:5] == b"\0" + (102).to_bytes(4, "big")
+    assert value[:5] == b"\0" + (103).to_bytes(4, "big")
     assert codec.decode(value, ORIGIN) == one
-    assert fake.subjects == {SUBJECT: [101, 102]}, "version 1 first: the newest one is what the subject shows"
+    assert fake.subjects == {SUBJECT: [101, 102, 103]}, "version 1 first: the newest one is what the subject shows"
 
 
 def test_a_second_process_gets_the_same_ids_and_registers_nothing(fake: FakeRegistry) -> None:
     open_codec(KAFKA)
     fake.calls.clear()
-    assert open_codec(KAFKA).encode(event())[:5] == b"\0" + (102).to_bytes(4, "big")
+    assert open_codec(KAFKA).encode(event())[:5] == b"\0" + (103).to_bytes(4, "big")
     assert not [call for call in fake.calls if call.endswith("/versions")]
 
 

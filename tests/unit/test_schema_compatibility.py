@@ -1,4 +1,4 @@
-"""Schema versions 1 and 2 read each other's real bytes, in both directions."""
+"""Schema versions read each other's real bytes, in both directions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import share_id_for, uuid7_at
 
 SCHEMAS = load_schemas()
-V1, V2 = (fastavro.parse_schema(SCHEMAS[version]) for version in (1, 2))
+V1, V2, NEWEST = (fastavro.parse_schema(SCHEMAS[version]) for version in (1, 2, WRITER_ID))
 ORIGIN = Origin("wishlist.social.events", 0, 0, 1_757_000_000_000)
 LIST, OWNER, READER = (UUID(int=n) for n in (1, 2, 3))
 TOKEN = "7fB9xK2mN4pQ8rT1vW3y"
@@ -40,7 +40,7 @@ def v1_record(**changes: Any) -> dict[str, Any]:
     }
 
 
-def v2_event(**changes: Any) -> ShareEvent:
+def newest_event(**changes: Any) -> ShareEvent:
     values: dict[str, Any] = {
         "event_type": EventType.ITEM_ADDED,
         "wishlist_id": LIST,
@@ -69,6 +69,7 @@ def v2_event(**changes: Any) -> ShareEvent:
         "variant": "variant-b",
         "is_bot": True,
         "visitor_hash": "0123456789abcdef",
+        "is_authenticated": True,
     }
     return ShareEvent(**{**values, **changes})
 
@@ -85,50 +86,50 @@ def read(value: bytes, writer: Any, reader: Any) -> Any:
 
 def test_a_new_reader_reads_the_old_writer() -> None:
     record = v1_record()
-    new = read(written(V1, record), V1, V2)
+    new = read(written(V1, record), V1, NEWEST)
     assert {name: new[name] for name in record} == record
-    defaults = {field["name"]: field["default"] for field in SCHEMAS[2]["fields"] if field["name"] not in record}
+    defaults = {field["name"]: field["default"] for field in SCHEMAS[WRITER_ID]["fields"] if field["name"] not in record}
     assert {name: new[name] for name in defaults} == defaults
     event = Codec(SCHEMAS).decode(b"\0\0\0\0\1" + written(V1, record), ORIGIN)
     assert (event.event_type, event.recipient_user_id, event.country) == (EventType.ITEM_ADDED, READER, "US")
 
 
 def test_an_old_reader_reads_the_new_writer() -> None:
-    value = Codec(SCHEMAS).encode(v2_event())
-    assert read(value[5:], V2, V1) == v1_record()
-    old = Codec({1: SCHEMAS[1], 2: SCHEMAS[2]}, writer_id=2).decode(value, ORIGIN)
-    assert old == v2_event()
+    value = Codec(SCHEMAS).encode(newest_event())
+    assert read(value[5:], NEWEST, V1) == v1_record()
+    assert "is_authenticated" not in read(value[5:], NEWEST, V2)
+    assert Codec(SCHEMAS, writer_id=2).decode(value, ORIGIN) == newest_event(is_authenticated=None)
 
 
 @pytest.mark.parametrize("kind", SCHEMAS[1]["fields"][0]["type"]["symbols"])
 @pytest.mark.parametrize("channel", SCHEMAS[1]["fields"][4]["type"]["symbols"])
-def test_every_symbol_of_version_1_means_the_same_in_version_2(kind: str, channel: str) -> None:
+def test_every_symbol_of_version_1_means_the_same_in_the_newest(kind: str, channel: str) -> None:
     # Avro writes an enum as its place in the writer's list: places differ between the versions, words must not.
     record = v1_record(event_type=kind, share_channel=channel)
-    new = read(written(V1, record), V1, V2)
+    new = read(written(V1, record), V1, NEWEST)
     assert (new["event_type"], new["share_channel"]) == (kind, channel)
-    back = read(written(V2, new), V2, V1)
+    back = read(written(NEWEST, new), NEWEST, V1)
     assert back == record
 
 
 def test_an_old_reader_meets_a_type_that_came_later() -> None:
-    value = Codec(SCHEMAS).encode(v2_event(event_type=EventType.SETTINGS_CHANGED))
-    old = read(value[5:], V2, V1)
+    value = Codec(SCHEMAS).encode(newest_event(event_type=EventType.SETTINGS_CHANGED))
+    old = read(value[5:], NEWEST, V1)
     assert old["event_type"] == "unknown"
     assert old["share_token"] == TOKEN, "what follows the enum is read right"
 
 
 def test_todays_reader_meets_a_type_channel_and_field_of_tomorrow() -> None:
-    tomorrow = json.loads((FOLDER / "share_event.v2.avsc").read_text())
+    tomorrow = json.loads((FOLDER / "share_event.v3.avsc").read_text())
     tomorrow["fields"][0]["type"]["symbols"].insert(2, "share_forwarded")
     tomorrow["fields"][4]["type"]["symbols"].insert(0, "signal")
     tomorrow["fields"].append({"name": "campaign", "type": ["null", "string"], "default": None})
-    codec = Codec({**SCHEMAS, 3: tomorrow}, writer_id=WRITER_ID)
-    record = read(Codec(SCHEMAS).encode(v2_event())[5:], V2, fastavro.parse_schema(tomorrow))
+    codec = Codec({**SCHEMAS, 4: tomorrow}, writer_id=WRITER_ID)
+    record = read(Codec(SCHEMAS).encode(newest_event())[5:], NEWEST, fastavro.parse_schema(tomorrow))
     record |= {"event_type": "share_forwarded", "share_channel": "signal", "campaign": "holiday"}
-    value = b"\0\0\0\0\3" + written(fastavro.parse_schema(tomorrow), record)
+    value = b"\0\0\0\0\4" + written(fastavro.parse_schema(tomorrow), record)
     event = codec.decode(value, ORIGIN)
-    assert event == v2_event(event_type=EventType.UNKNOWN, share_channel=Channel.UNKNOWN)
+    assert event == newest_event(event_type=EventType.UNKNOWN, share_channel=Channel.UNKNOWN)
 
 
 def test_the_code_knows_exactly_the_symbols_of_the_newest_schema() -> None:

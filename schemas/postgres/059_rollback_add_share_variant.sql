@@ -1,0 +1,1 @@
+ALTER TABLE wishlist_shares DROP COLUMN variant;
