@@ -31,7 +31,7 @@ EVENTS_REJECTED = Counter("wishlist_events_rejected_total", "Events sent to the 
 BATCHES_FENCED = Counter("wishlist_batches_fenced_total", "Batches dropped for another owner.", ["consumer_group"])
 BATCH_RETRIES = Counter("wishlist_batch_retries_total", "Tries after a passing fault.", ["consumer_group"])
 BATCH_SECONDS = Histogram("wishlist_batch_seconds", "Time to apply one batch.", ["consumer_group"], buckets=_FAST)
-WATERMARK = Gauge("wishlist_watermark_offset", "Next offset of the sink.", ["consumer_group", "partition"])
+WATERMARK = Gauge("wishlist_watermark_offset", "Next offset of the sink.", ["consumer_group", "topic", "partition"])
 GROUP_STOPPED = Gauge("wishlist_group_stopped", "1 where a group stopped itself.", ["consumer_group"])
 
 # --- Renderer (spec, "Resource monitoring"; names of the spec's alerts) -------------------------------------------

@@ -22,6 +22,9 @@ class KafkaSettings(BaseSettings):
     bootstrap_servers: str = Field("127.0.0.1:9092", description="Comma-separated host:port of the brokers.")
     events_topic: str = Field("wishlist.social.events", description="Topic of the share events.")
     dlq_topic: str = Field("wishlist.social.events.dlq", description="Topic of events that cannot be applied.")
+    segment_topic: str = Field(
+        "wishlist.social.segment", description="Topic of the messages of the Segment interface."
+    )
     replication_factor: int = Field(
         3, ge=1, description="Copies of each partition; 1 on a one-broker development stack."
     )

@@ -19,7 +19,7 @@ class Topic:
 
 
 def topics(kafka: KafkaSettings) -> tuple[Topic, ...]:
-    """The events topic (12 partitions, 30 days, lz4, 1 MB) and its dead letters (3 partitions, 7 days, 2 MB)."""
+    """The events topic (12 partitions, 30 days, lz4, 1 MB), Segment messages (6, 30 days), dead letters (3, 7 days)."""
     durable = {"min.insync.replicas": str(kafka.min_insync_replicas), "cleanup.policy": "delete"}
     return (
         Topic(
@@ -33,6 +33,11 @@ def topics(kafka: KafkaSettings) -> tuple[Topic, ...]:
                 "max.message.bytes": "1048576",
                 "segment.bytes": str(1 << 30),
             },
+        ),
+        Topic(
+            kafka.segment_topic,
+            6,
+            {**durable, "retention.ms": str(30 * DAY_MS), "compression.type": "lz4"},
         ),
         Topic(
             kafka.dlq_topic,

@@ -8,6 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from schemas.event import ShareEvent
+from schemas.segment import SegmentMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,12 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records of one or more partitions to apply in one transaction: their events, and how far they reach."""
+    """Records of one or more partitions to apply in one transaction: what they hold, and how far they reach."""
 
     moves: Sequence[Move]
     events: Sequence[ShareEvent] = ()
     dead_letters: Sequence[DeadLetter] = ()
+    messages: Sequence[SegmentMessage] = ()
 
 
 @dataclass(frozen=True, slots=True)

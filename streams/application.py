@@ -24,7 +24,7 @@ from clients.postgres import Database
 from clients.registry import open_codec
 from config.settings import KafkaSettings, LogSettings, PostgresSettings, StreamSettings, load
 from sinks.contract import Sink
-from streams.decoding import dead_letter, share_events
+from streams.decoding import dead_letter, segment_messages, share_events
 from streams.dlq import LARGEST_DEAD_LETTER, DeadLetterWriter
 from streams.engine import Engine
 from streams.transport import BatchTransport
@@ -75,7 +75,21 @@ def share_event_agent(name: str, group: str, make_sink: Callable[[Database, str]
         settings=settings,
         topic_ids=topic_ids(kafka),
     )
-    return build_app(name, group, kafka.events_topic, engine)
+    return build_app(name, group, engine, kafka.events_topic)
+
+
+def segment_agent(name: str, group: str, make_sink: Callable[[Database, str], Sink], **batching: float) -> AgentApp:
+    """As :func:`share_event_agent`, for messages of the Segment interface and what share events say of themselves."""
+    kafka, settings = load(KafkaSettings), load(StreamSettings).model_copy(update=batching)
+    group += settings.group_suffix
+    engine = Engine(
+        sink=make_sink(Database(load(PostgresSettings)), group),
+        decode=segment_messages(open_codec(kafka), group, kafka.events_topic),
+        dead_letters=DeadLetterWriter(kafka),
+        settings=settings,
+        topic_ids=topic_ids(kafka),
+    )
+    return build_app(name, group, engine, kafka.segment_topic, kafka.events_topic)
 
 
 def dead_letter_agent(name: str, group: str, make_sink: Callable[[Database, str], Sink]) -> AgentApp:
@@ -89,11 +103,11 @@ def dead_letter_agent(name: str, group: str, make_sink: Callable[[Database, str]
         settings=settings.model_copy(update={"max_event_bytes": LARGEST_DEAD_LETTER}),
         topic_ids=topic_ids(kafka),
     )
-    return build_app(name, group, kafka.dlq_topic, engine)
+    return build_app(name, group, engine, kafka.dlq_topic)
 
 
-def build_app(name: str, group: str, topic: str, engine: Engine) -> AgentApp:
-    """The app of the agent *name*: reads *topic* as *group*. Nothing connects before the worker starts."""
+def build_app(name: str, group: str, engine: Engine, *topics: str) -> AgentApp:
+    """The app of the agent *name*: reads *topics* as *group*. Nothing connects before the worker starts."""
     kafka, settings = load(KafkaSettings), load(StreamSettings)
     logs.configure(name, load(LogSettings).level)
     # Faust's own option --loop comes when the app has taken a loop already, and changes nothing.
@@ -125,7 +139,7 @@ def build_app(name: str, group: str, topic: str, engine: Engine) -> AgentApp:
         datadir=str(Path(gettempdir()) / f"faust-{group}"),
     )
     app.delivery = engine
-    source = app.topic(topic)
+    source = app.topic(*topics)
 
     @app.agent(source, name=name)
     async def deliver(stream: Any) -> None:

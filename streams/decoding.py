@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 from aiokafka.structs import ConsumerRecord
 
-from schemas.codec import Codec, Origin, SchemaUnavailable
+from schemas import segment
+from schemas.codec import Codec, MalformedEvent, Origin, SchemaUnavailable
 from schemas.event import ShareEvent
+from schemas.segment import SegmentMessage
 from sinks.contract import DeadLetter, Retry
 
 # A redriven record names the one group that it is meant for.
@@ -22,15 +25,39 @@ def share_events(codec: Codec, group: str) -> Callable[[ConsumerRecord], ShareEv
     name = group.encode()
 
     def decode(record: ConsumerRecord) -> ShareEvent | None:
-        for key, value in record.headers or ():
-            if key == ONLY_GROUP and value != name:
-                return None
+        if _is_for_another(record, name):
+            return None
         try:
             return codec.decode(record.value, Origin(record.topic, record.partition, record.offset, record.timestamp))
         except SchemaUnavailable as error:
             raise Retry(str(error)) from error
 
     return decode
+
+
+def segment_messages(codec: Codec, group: str, events_topic: str) -> Callable[[ConsumerRecord], SegmentMessage | None]:
+    """Decodes messages for *group*, and share events as what the system says of them.
+
+    Raises as :func:`share_events` does.
+    """
+    name, event_of = group.encode(), share_events(codec, group)
+
+    def decode(record: ConsumerRecord) -> SegmentMessage | None:
+        if record.topic == events_topic:
+            event = event_of(record)
+            return None if event is None else segment.said_by(event)
+        if _is_for_another(record, name):
+            return None
+        try:
+            return segment.decode(record.value or b"")
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise MalformedEvent(f"not a Segment message: {error}") from error
+
+    return decode
+
+
+def _is_for_another(record: ConsumerRecord, group: bytes) -> bool:
+    return any(key == ONLY_GROUP and value != group for key, value in record.headers or ())
 
 
 def dead_letter(record: ConsumerRecord) -> DeadLetter:

@@ -21,11 +21,12 @@ from clients.logs import get_logger
 from config.settings import StreamSettings
 from schemas.codec import MalformedEvent
 from schemas.event import ShareEvent
+from schemas.segment import SegmentMessage
 from sinks.contract import Applied, Batch, DeadLetter, Fenced, GroupStopped, Move, Partition, Retry, Sink
 from streams.dlq import DeadLetterWriter, headers_for
 from streams.transport import Fetched
 
-Payload = ShareEvent | DeadLetter
+Payload = ShareEvent | DeadLetter | SegmentMessage
 Decode = Callable[[ConsumerRecord], Payload | None]
 _DECODE_SLICE = 50
 
@@ -64,7 +65,7 @@ class Part:
 
 
 class Engine:
-    """Delivers one topic to one sink. The transport asks it for positions; the agent hands it the stream."""
+    """Delivers an agent's topics to its sink. The transport asks it for positions; the agent hands it the stream."""
 
     def __init__(
         self,
@@ -238,6 +239,7 @@ class Engine:
             # Not isinstance: msgspec's structs have a metaclass that makes it slow.
             tuple(p for p in payloads if type(p) is ShareEvent),
             tuple(p for p in payloads if type(p) is DeadLetter),
+            tuple(p for p in payloads if type(p) is SegmentMessage),
         )
         with metrics.BATCH_SECONDS.labels(self._sink.group).time():
             done = await self._sink.apply(batch)
@@ -247,7 +249,7 @@ class Engine:
         group = self._sink.group
         for tp, move in moves.items():
             self._expected[tp] = move.next
-            metrics.WATERMARK.labels(group, str(tp.partition)).set(move.next)
+            metrics.WATERMARK.labels(group, tp.topic, str(tp.partition)).set(move.next)
         get_logger().info(
             "applied",
             group=group,
