@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api import create, errors, health, items, lookup, me, openapi, page, preview, shares
+from api import create, errors, health, items, lookup, me, openapi, page, preview, segment, shares
 from api.auth import Authenticator, key_source
 from api.breaker import BreakerView
 from api.cache import ShareCache
@@ -40,6 +40,7 @@ from config.settings import (
     ObjectStoreSettings,
     PostgresSettings,
     RedisSettings,
+    SegmentSettings,
     load,
 )
 
@@ -56,6 +57,7 @@ class Settings:
     postgres: PostgresSettings = field(default_factory=lambda: load(PostgresSettings))
     redis: RedisSettings = field(default_factory=lambda: load(RedisSettings))
     objects: ObjectStoreSettings = field(default_factory=lambda: load(ObjectStoreSettings))
+    segment: SegmentSettings = field(default_factory=lambda: load(SegmentSettings))
 
 
 def make_app(settings: Settings) -> FastAPI:
@@ -83,7 +85,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.add_middleware(Surroundings)
     errors.install(app)
     # The first that matches is taken: what is asked most comes first.
-    for module in (page, lookup, create, items, preview, shares, me, health):
+    for module in (page, lookup, create, items, preview, shares, segment, me, health):
         app.include_router(module.router)
     document = app.openapi
     app.openapi = lambda: _with_sign_in(document())  # type: ignore[method-assign]  # FastAPI's documented way
@@ -113,6 +115,8 @@ async def _running(settings: Settings, authenticator: Authenticator, addresses: 
         cache=cache,
         reader=ShareReader(db=db, cache=cache, codec=codec),
         publisher=publisher,
+        producer=producer,
+        segment_keys=settings.segment.keys,
         limiter=Limiter(gate, fallback_per_minute=settings.api.fallback_limit_per_minute),
         share_limit=_share_limit(settings.api.share_limit_per_hour),
         lookup_limit=_lookup_limit("share_lookup", settings.api.lookup_limit_per_minute),

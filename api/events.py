@@ -30,10 +30,7 @@ def created(share: Share, plan: Plan, visitor: Visitor, *, product_ids: tuple[st
 
 
 def viewed(
-    opened: Opened,
-    visitor: Visitor,
-    *,
-    page_view_id: UUID, is_bot: bool, visitor_hash: str, is_authenticated: bool
+    opened: Opened, visitor: Visitor, *, page_view_id: UUID, is_bot: bool, visitor_hash: str, is_authenticated: bool
 ) -> ShareEvent:
     """``share_viewed``, named by its page view."""
     now = datetime.now(UTC)

@@ -16,6 +16,9 @@ from clients.logs import get_logger
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
+# Where pages of any site may send to and read the answer.
+_OPEN_PREFIX = "/v1/"
+
 
 class Surroundings:
     """ASGI middleware: ``X-Request-ID`` is echoed where it is harmless and made where it is not."""
@@ -44,6 +47,8 @@ class Surroundings:
                 answer = MutableHeaders(scope=message)
                 answer["X-Request-ID"] = request_id
                 answer["X-Trace-ID"] = trace_id
+                if scope["path"].startswith(_OPEN_PREFIX):
+                    answer["Access-Control-Allow-Origin"] = "*"
             await send(message)
 
         try:

@@ -20,6 +20,7 @@ from api.purge import CdnPurge
 from api.reads import Opened, ShareReader
 from api.redis_gate import RedisGate
 from api.visitors import AddressBook
+from clients.producer import EventProducer
 from config.settings import ApiSettings
 
 # What is longer is no token; it is cut so that nobody has Redis look up whole books.
@@ -36,6 +37,8 @@ class Services:
     cache: ShareCache
     reader: ShareReader
     publisher: Publisher
+    producer: EventProducer
+    segment_keys: tuple[str, ...]
     limiter: Limiter
     share_limit: Limit
     lookup_limit: Limit

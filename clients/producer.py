@@ -54,6 +54,13 @@ class EventProducer:
 
     async def send_bytes(self, key: str, value: bytes, event_type: str, within: float | None = None) -> None:
         """As :meth:`send`, for an event that is encoded already; *within* is in seconds."""
+        await self._send(self._kafka.events_topic, key, value, event_type, within)
+
+    async def send_message(self, key: str, value: bytes) -> None:
+        """As :meth:`send`, for a message of the Segment interface."""
+        await self._send(self._kafka.segment_topic, key, value, "segment", None)
+
+    async def _send(self, topic: str, key: str, value: bytes, event_type: str, within: float | None) -> None:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
 
@@ -68,7 +75,7 @@ class EventProducer:
         def delivered(error: KafkaError | None, _: Message) -> None:
             loop.call_soon_threadsafe(settle, error)
 
-        self._produce(key, value, delivered)
+        self._produce(topic, key, value, delivered)
         try:
             await asyncio.wait_for(done, within or self._kafka.send_timeout_seconds)
         except TimeoutError:
@@ -87,7 +94,7 @@ class EventProducer:
             metrics.EVENTS_SENT.labels(str(event.event_type), outcome).inc()
 
         try:
-            self._produce(event.share_token, self._codec.encode(event), delivered)
+            self._produce(self._kafka.events_topic, event.share_token, self._codec.encode(event), delivered)
         except BrokerUnavailable:
             metrics.EVENTS_SENT.labels(str(event.event_type), "lost").inc()
 
@@ -99,11 +106,11 @@ class EventProducer:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 
-    def _produce(self, key: str, value: bytes, delivered: Any) -> None:
+    def _produce(self, topic: str, key: str, value: bytes, delivered: Any) -> None:
         if self._producer is None:
             raise BrokerUnavailable("the producer is not started")
         try:
-            self._producer.produce(self._kafka.events_topic, value, key.encode(), on_delivery=delivered)
+            self._producer.produce(topic, value, key.encode(), on_delivery=delivered)
         except (BufferError, KafkaException) as error:
             raise BrokerUnavailable(str(error)) from error
 

@@ -22,9 +22,7 @@ class KafkaSettings(BaseSettings):
     bootstrap_servers: str = Field("127.0.0.1:9092", description="Comma-separated host:port of the brokers.")
     events_topic: str = Field("wishlist.social.events", description="Topic of the share events.")
     dlq_topic: str = Field("wishlist.social.events.dlq", description="Topic of events that cannot be applied.")
-    segment_topic: str = Field(
-        "wishlist.social.segment", description="Topic of the messages of the Segment interface."
-    )
+    segment_topic: str = Field("wishlist.social.segment", description="Topic of the messages of the Segment interface.")
     replication_factor: int = Field(
         3, ge=1, description="Copies of each partition; 1 on a one-broker development stack."
     )
@@ -231,6 +229,21 @@ class AuthSettings(BaseSettings):
     public_key_file: str | None = Field(None, description="PEM file with the RSA public key.")
     private_key_file: str | None = Field(None, description="PEM file for `wishlist token`; development only.")
     jwks_url: str | None = Field(None, description="JWKS endpoint; used instead of the file when set.")
+
+
+class SegmentSettings(BaseSettings):
+    """Who may send messages by Segment's HTTP interface."""
+
+    model_config = SettingsConfigDict(env_prefix="SEGMENT_")
+
+    write_keys: str = Field(
+        "", description="Comma-separated write keys. They stand in public pages and are no secrets. Empty: nobody may."
+    )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Each of them."""
+        return tuple(key.strip() for key in self.write_keys.split(",") if key.strip())
 
 
 class LogSettings(BaseSettings):

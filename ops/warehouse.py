@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -134,8 +133,9 @@ def _view(warehouse: Warehouse, view: View) -> Iterator[str]:
         is_there = False
     query = view.query(warehouse.dataset)
     if view.is_materialized:
+        warehouse.rest.delete_table(table, not_found_ok=True)
         # By REST the emulator makes one that stays empty.
-        warehouse.query(f"CREATE OR REPLACE MATERIALIZED VIEW `{full_name}` AS\n{query}")
+        warehouse.query(f"CREATE MATERIALIZED VIEW `{full_name}` AS\n{query}")
         warehouse.rest.update_table(table, ["description", "labels"])
     else:
         table.view_query = query

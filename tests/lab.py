@@ -80,8 +80,8 @@ class Lab:
     logs: Path
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def produce(self, values: Iterable[tuple[str, bytes]]) -> None:
-        """Append (key, value) pairs to the events topic and wait for the broker."""
+    def produce(self, values: Iterable[tuple[str, bytes]], topic: str | None = None) -> None:
+        """Append (key, value) pairs to *topic*, the events' by default, and wait for the broker."""
         # The application's limit of 1 MB holds for what the broker stores; librdkafka's own is lifted here so that
         # a compressible 5 MB value can be tried.
         producer = Producer(
@@ -96,7 +96,10 @@ class Lab:
         failures: list[Any] = []
         for key, value in values:
             producer.produce(
-                self.kafka.events_topic, value, key, on_delivery=lambda error, _: error and failures.append(error)
+                topic or self.kafka.events_topic,
+                value,
+                key,
+                on_delivery=lambda error, _: error and failures.append(error),
             )
             producer.poll(0)
         producer.flush(60)
@@ -123,9 +126,13 @@ class Lab:
                 process.kill()
                 process.wait(10)
 
-    async def watermarks(self, group: str) -> dict[int, int]:
-        """The sink's next offset of each partition of the group."""
-        rows = await self.pool.fetch("SELECT partition, next_offset FROM watermarks WHERE consumer_group = $1", group)
+    async def watermarks(self, group: str, topic: str | None = None) -> dict[int, int]:
+        """The sink's next offset of each partition of *topic*, the events' by default."""
+        rows = await self.pool.fetch(
+            "SELECT partition, next_offset FROM watermarks WHERE (consumer_group, topic) = ($1, $2)",
+            group,
+            topic or self.kafka.events_topic,
+        )
         return {row["partition"]: row["next_offset"] for row in rows}
 
     def committed(self, group: str) -> dict[int, int]:
@@ -241,7 +248,11 @@ async def open_lab(logs: Path) -> AsyncIterator[Lab]:
     """A fresh database and fresh topics on the running parts."""
     name = f"lab_{uuid4().hex[:12]}"
     kafka = KafkaSettings(
-        events_topic=f"{name}.events", dlq_topic=f"{name}.events.dlq", replication_factor=1, min_insync_replicas=1
+        events_topic=f"{name}.events",
+        dlq_topic=f"{name}.events.dlq",
+        segment_topic=f"{name}.segment",
+        replication_factor=1,
+        min_insync_replicas=1,
     )
     list(topics.ensure(kafka))
     env = {
@@ -249,6 +260,7 @@ async def open_lab(logs: Path) -> AsyncIterator[Lab]:
         "PYTHONPATH": str(ROOT),
         "KAFKA_EVENTS_TOPIC": kafka.events_topic,
         "KAFKA_DLQ_TOPIC": kafka.dlq_topic,
+        "KAFKA_SEGMENT_TOPIC": kafka.segment_topic,
         "STREAM_METRICS_PORT": "0",
         "STREAM_SESSION_TIMEOUT_SECONDS": "6",
         "STREAM_GROUP_SUFFIX": f"-{name}",
@@ -261,4 +273,6 @@ async def open_lab(logs: Path) -> AsyncIterator[Lab]:
         finally:
             lab.stop_all()
             await pool.close()
-    AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).delete_topics([kafka.events_topic, kafka.dlq_topic])
+    AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).delete_topics(
+        [kafka.events_topic, kafka.dlq_topic, kafka.segment_topic]
+    )

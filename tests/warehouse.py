@@ -34,7 +34,7 @@ async def open_warehouse(dataset: str) -> AsyncIterator[Warehouse]:
         await asyncio.to_thread(made.__exit__, None, None, None)
 
 
-async def rows_of(warehouse: Warehouse, columns: str = "*") -> list[dict[str, Any]]:
-    """All rows of ``share_events``, by event id."""
-    sql = f"SELECT {columns} FROM `{warehouse.dataset}.share_events` ORDER BY event_id"
+async def rows_of(warehouse: Warehouse, columns: str = "*", table: str = "share_events") -> list[dict[str, Any]]:
+    """All rows of *table*, by event id."""
+    sql = f"SELECT {columns} FROM `{warehouse.dataset}.{table}` WHERE event_date > '1970-01-01' ORDER BY event_id"
     return await asyncio.to_thread(warehouse.query, sql)

@@ -16,10 +16,12 @@ from ops import warehouse as preparation
 from ops.seed import key_of
 from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import new_share_token, share_id_for, uuid7
+from schemas.segment import SegmentMessage
 from sinks.bigquery import ShareEventTable
 from sinks.contract import Batch, DeadLetter, Fenced, GroupStopped, Move, Partition, Sink
 from sinks.dead_letters import DeadLetterStore
 from sinks.previews import PreviewQueue
+from sinks.segment import SegmentTable
 from sinks.share_store import ShareStore
 from tests.lab import open_database
 from tests.memory_sink import MemorySink
@@ -32,6 +34,7 @@ FACTORIES: dict[str, Callable[[Database, str], Sink]] = {
     "previews": PreviewQueue,
     "dead_letters": DeadLetterStore,
     "bigquery": lambda database, group: ShareEventTable(database, group, Warehouse(WarehouseSettings(dataset=DATASET))),
+    "segment": lambda database, group: SegmentTable(database, group, Warehouse(WarehouseSettings(dataset=DATASET))),
     "memory": lambda _, group: MemorySink(group),  # what the engine's own tests use
 }
 TABLES = (
@@ -87,7 +90,14 @@ def batch(partition: Partition, start: int, end: int, events: list[ShareEvent]) 
         DeadLetter(int(uuid4()) % 2**30, start + n, b"k", b"v", {"group": "g", "attempts": "1"})
         for n in range(len(events))
     ]
-    return Batch((Move(partition, start, end),), events, letters)
+    messages = [
+        SegmentMessage(
+            message_id=str(one.event_id), type="track", event="share_initiated", user_id="user_maya",
+            timestamp=one.timestamp, received_at=one.timestamp,
+        )
+        for one in events
+    ]  # fmt: skip
+    return Batch((Move(partition, start, end),), events, letters, messages)
 
 
 async def contents(database: Database, table: str) -> list[str]:
@@ -95,14 +105,14 @@ async def contents(database: Database, table: str) -> list[str]:
     return [row["row"] for row in rows]
 
 
-async def in_warehouse() -> list[str]:
-    rows = await rows_of(Warehouse(WarehouseSettings(dataset=DATASET)))
+async def in_warehouse(table: str) -> list[str]:
+    rows = await rows_of(Warehouse(WarehouseSettings(dataset=DATASET)), table=table)
     return [str(row) for row in rows]
 
 
 async def everything(database: Database) -> dict[str, list[str]]:
     tables = {table: await contents(database, table) for table in TABLES}
-    return {**tables, "share_events": await in_warehouse()}
+    return {**tables, **{table: await in_warehouse(table) for table in ("share_events", "segment_messages")}}
 
 
 async def test_a_new_partition_begins_where_the_log_does(sink: Sink, partition: Partition) -> None:
@@ -149,7 +159,7 @@ async def test_a_topic_made_anew_stops_the_group(sink: Sink, partition: Partitio
 
 
 async def test_events_read_again_change_nothing(database: Database, partition: Partition) -> None:
-    for name in ("share_store", "previews", "bigquery"):
+    for name in ("share_store", "previews", "bigquery", "segment"):
         sink = FACTORIES[name](database, f"test-{uuid4()}")
         token = new_share_token()
         events = [

@@ -61,6 +61,7 @@ class Product:
 
     api: str
     postgres: str
+    bigquery: str
     tokens: dict[str, str] = field(default_factory=dict)
 
     def jwt(self, user: str) -> str:
@@ -120,7 +121,11 @@ def product() -> Product:
     """The product; ``./run up`` starts it."""
     status = json.loads(_run("status", "--json"))
     assert status.get("api", {}).get("healthy"), f"the API is not up; start it with ./run up: {status.get('api')}"
-    return Product(api=status["api"]["address"].rstrip("/"), postgres=status["postgres"]["address"])
+    return Product(
+        api=status["api"]["address"].rstrip("/"),
+        postgres=status["postgres"]["address"],
+        bigquery=status["bigquery"]["address"],
+    )
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from clients.postgres import Database
 from config.settings import PostgresSettings, WarehouseSettings
 from ops import warehouse as preparation
 from ops.seed import key_of
+from ops.warehouse import views
 from schemas.event import Channel, EventType
 from schemas.ids import uuid7
 from sinks.bigquery import ShareEventTable, row_of
@@ -190,13 +192,15 @@ async def test_a_stream_that_bigquery_has_forgotten_is_told_by_its_rows(
 
 async def test_migrating_adds_columns_and_does_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     warehouse = Warehouse(WarehouseSettings(dataset=f"warehouse_{uuid4().hex[:12]}"))
-    columns = warehouse.schema("share_events")
-    monkeypatch.setattr(warehouse, "schema", lambda table: columns[:-1])
+    schema, columns = warehouse.schema, warehouse.schema("share_events")
+    monkeypatch.setattr(warehouse, "schema", lambda table: schema(table)[: -1 if table == "share_events" else None])
     made = list(preparation.prepare(warehouse))
     assert made[:2] == [f"made dataset {warehouse.dataset}", "made table share_events"]
-    monkeypatch.setattr(warehouse, "schema", lambda table: columns)
+    monkeypatch.setattr(warehouse, "schema", schema)
     assert list(preparation.prepare(warehouse)) == [f"added {columns[-1].name} to share_events"]
     assert list(preparation.prepare(warehouse)) == []
+    monkeypatch.setattr(preparation, "views", lambda: [replace(view, source=f"{view.source}\n") for view in views()])
+    assert list(preparation.prepare(warehouse)) == [f"renewed view {view.name}" for view in views()]
     table = warehouse.rest.get_table(f"{warehouse.dataset}.share_events")
     assert [column.name for column in table.schema] == [column.name for column in columns]
     assert isinstance(table.time_partitioning, bigquery.TimePartitioning)

@@ -101,7 +101,9 @@ def written_tomorrow(schema_id: int, one: ShareEvent) -> bytes:
 
 def test_without_a_url_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "SchemaRegistry", None)
-    assert open_codec(KafkaSettings(schema_registry_url=None)).encode(event())[:5] == b"\0" + WRITER_ID.to_bytes(4, "big")
+    assert open_codec(KafkaSettings(schema_registry_url=None)).encode(event())[:5] == b"\0" + WRITER_ID.to_bytes(
+        4, "big"
+    )
 
 
 def test_the_registrys_ids_are_written_and_read(fake: FakeRegistry) -> None:

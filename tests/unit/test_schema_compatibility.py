@@ -88,7 +88,9 @@ def test_a_new_reader_reads_the_old_writer() -> None:
     record = v1_record()
     new = read(written(V1, record), V1, NEWEST)
     assert {name: new[name] for name in record} == record
-    defaults = {field["name"]: field["default"] for field in SCHEMAS[WRITER_ID]["fields"] if field["name"] not in record}
+    defaults = {
+        field["name"]: field["default"] for field in SCHEMAS[WRITER_ID]["fields"] if field["name"] not in record
+    }
     assert {name: new[name] for name in defaults} == defaults
     event = Codec(SCHEMAS).decode(b"\0\0\0\0\1" + written(V1, record), ORIGIN)
     assert (event.event_type, event.recipient_user_id, event.country) == (EventType.ITEM_ADDED, READER, "US")
