@@ -32,6 +32,9 @@ BATCHES_FENCED = Counter("wishlist_batches_fenced_total", "Batches dropped for a
 BATCH_RETRIES = Counter("wishlist_batch_retries_total", "Tries after a passing fault.", ["consumer_group"])
 BATCH_SECONDS = Histogram("wishlist_batch_seconds", "Time to apply one batch.", ["consumer_group"], buckets=_FAST)
 WATERMARK = Gauge("wishlist_watermark_offset", "Next offset of the sink.", ["consumer_group", "topic", "partition"])
+REFERENCE_REFRESHED = Gauge(
+    "wishlist_reference_refreshed_timestamp_seconds", "When catalogue and users by country were last refreshed."
+)
 GROUP_STOPPED = Gauge("wishlist_group_stopped", "1 where a group stopped itself.", ["consumer_group"])
 
 # --- Renderer (spec, "Resource monitoring"; names of the spec's alerts) -------------------------------------------

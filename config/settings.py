@@ -159,6 +159,9 @@ class WarehouseSettings(BaseSettings):
     )
     batch_events: int = Field(500, ge=1, description="Events that are written at once (spec: 500)…")
     batch_seconds: float = Field(60.0, ge=0, description="…or what came within so many seconds (spec: 60 s).")
+    reference_seconds: float = Field(
+        3_600.0, gt=0, description="Time from one refresh of catalogue and users by country to the next."
+    )
     timeout_seconds: float = Field(30.0, gt=0, description="Longest wait for one answer.")
 
 

@@ -37,4 +37,7 @@ class SegmentTable(WarehouseTable[SegmentMessage]):
                     "SELECT id, public_id FROM users WHERE id = ANY($1::uuid[])", list(owners)
                 )
             names = {row["id"]: row["public_id"] for row in found}
-        return [row_of(message, names.get(message.owner) or message.user_id) for message in entries]
+        return [
+            row_of(message, names.get(message.owner, message.user_id) if message.owner else message.user_id)
+            for message in entries
+        ]

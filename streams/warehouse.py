@@ -1,11 +1,13 @@
-"""Agent ``warehouse``: share events become rows in BigQuery."""
+"""Agent ``warehouse``: share events become rows in BigQuery, beside what the views join them to."""
 
 from __future__ import annotations
 
 from clients.bigquery import Warehouse
-from config.settings import WarehouseSettings, load
+from clients.postgres import Database
+from config.settings import PostgresSettings, WarehouseSettings, load
 from sinks.bigquery import GROUP, ShareEventTable
 from streams.application import share_event_agent
+from streams.reference_tables import ReferenceTables
 
 _settings = load(WarehouseSettings)
 app = share_event_agent(
@@ -16,3 +18,9 @@ app = share_event_agent(
     max_batch_events=_settings.batch_events,
     linger_seconds=_settings.batch_seconds,
 )
+
+
+@app.task  # type: ignore[untyped-decorator]
+async def refresh_reference_tables() -> None:
+    """Keeps catalogue and users by country as PostgreSQL has them."""
+    await ReferenceTables(Database(load(PostgresSettings)), Warehouse(_settings)).run()
