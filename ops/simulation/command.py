@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clients.registry import open_codec
-from config.settings import ApiSettings, AuthSettings, KafkaSettings, PostgresSettings, load
+from config.settings import ApiSettings, AuthSettings, KafkaSettings, PostgresSettings, SegmentSettings, load
 from ops.simulation import delivery, plan, world
+from ops.simulation.sessions import messages_of
 from ops.tokens import NoSigningKey, signer
 
 console = Console()
@@ -36,6 +37,9 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="The same seed, size and end give the same events.")] = 1,
     days: Annotated[int, typer.Option(min=1, max=365, help="Over how many days they are spread.")] = 14,
     until: Annotated[datetime | None, typer.Option(help="When the last one is; today's midnight by default.")] = None,
+    clients: Annotated[
+        bool, typer.Option(help="Also what the clients tell Segment's interface around the shares.")
+    ] = True,
     through: Annotated[Way, typer.Option(help="Straight to the topic, or through the running API.")] = Way.TOPIC,
 ) -> None:
     """Make believable share events: people, lists and products first, then what they do."""
@@ -58,6 +62,19 @@ def simulate(
             else:
                 kafka = load(KafkaSettings)
                 delivery.to_topic(story, kafka, open_codec(kafka), advance)
+        if clients:
+            sessions = list(messages_of(story, people))
+            if through is Way.API:
+                # Of the shares that it made the API says so itself.
+                sessions = [message for message in sessions if message.event != "share_completed"]
+            with _progress(len(sessions)) as advance:
+                if through is Way.API:
+                    key = next(iter(load(SegmentSettings).keys), "")
+                    base_url = f"http://{api.host}:{api.port}"
+                    asyncio.run(delivery.messages_through_api(sessions, base_url, key, advance))
+                else:
+                    delivery.messages_to_topic(sessions, kafka, advance)
+            console.print(f"{len(sessions):,} messages of clients")
     except (NoSigningKey, delivery.DeliveryFailed) as error:
         console.print(f"[red]{error}[/]")
         raise typer.Exit(1) from None

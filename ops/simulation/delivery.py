@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 import httpx
+import msgspec
 from confluent_kafka import KafkaError, Message, Producer
+from msgspec import structs
 
 from clients import logs
 from clients.producer import SPEC_SETTINGS
@@ -16,8 +20,10 @@ from ops.simulation.events import events_of
 from ops.simulation.plan import Act, Plan, Story
 from schemas.codec import Codec
 from schemas.event import EventType
+from schemas.segment import SegmentMessage, encode
 
 _STORIES_AT_ONCE = 20
+_MESSAGES_AT_ONCE = 100
 # Many events wait for one acknowledgement here, unlike behind a request.
 _BULK = {"linger.ms": 50, "batch.num.messages": 10_000, "queue.buffering.max.messages": 200_000}
 Progress = Callable[[int], object]
@@ -29,6 +35,17 @@ class DeliveryFailed(Exception):
 
 def to_topic(plan: Plan, kafka: KafkaSettings, codec: Codec, progress: Progress) -> int:
     """Append every event; returns how many. Raises :class:`DeliveryFailed` unless all are acknowledged."""
+    records = ((event.share_token, codec.encode(event)) for event in events_of(plan))
+    return _append(records, kafka, kafka.events_topic, progress)
+
+
+def messages_to_topic(messages: Iterable[SegmentMessage], kafka: KafkaSettings, progress: Progress) -> int:
+    """As :func:`to_topic`, for messages of the Segment interface."""
+    records = ((message.user_id or message.message_id, encode(message)) for message in messages)
+    return _append(records, kafka, kafka.segment_topic, progress)
+
+
+def _append(records: Iterable[tuple[str, bytes]], kafka: KafkaSettings, topic: str, progress: Progress) -> int:
     producer = Producer(
         {"bootstrap.servers": kafka.bootstrap_servers, **SPEC_SETTINGS, **_BULK}, logger=logs.librdkafka
     )
@@ -44,12 +61,10 @@ def to_topic(plan: Plan, kafka: KafkaSettings, codec: Codec, progress: Progress)
         if acknowledged % 1_000 == 0:
             progress(1_000)
 
-    for event in events_of(plan):
+    for key, value in records:
         while True:
             try:
-                producer.produce(
-                    kafka.events_topic, codec.encode(event), event.share_token.encode(), on_delivery=delivered
-                )
+                producer.produce(topic, value, key.encode(), on_delivery=delivered)
                 break
             except BufferError:
                 producer.poll(0.1)
@@ -70,6 +85,31 @@ class Answers:
     def note(self, kind: EventType, status: int) -> None:
         """One more answer."""
         self.counts[str(kind), status] = self.counts.get((str(kind), status), 0) + 1
+
+
+async def messages_through_api(
+    messages: Iterable[SegmentMessage], base_url: str, write_key: str, progress: Progress
+) -> None:
+    """Send messages as Segment's libraries do, a hundred at a time. Raises :class:`DeliveryFailed` if one is refused.
+
+    They are told as of now: the interface takes no message of long ago.
+    """
+    async with httpx.AsyncClient(base_url=base_url, timeout=20, auth=(write_key, "")) as http:
+        batch: list[dict[str, Any]] = []
+        for message in messages:
+            kept = structs.replace(message, timestamp=datetime.now(UTC), original_timestamp=None, sent_at=None)
+            batch.append(msgspec.to_builtins(kept))
+            if len(batch) == _MESSAGES_AT_ONCE:
+                await _send_batch(http, batch, progress)
+                batch = []
+        await _send_batch(http, batch, progress)
+
+
+async def _send_batch(http: httpx.AsyncClient, batch: list[dict[str, Any]], progress: Progress) -> None:
+    answer = await http.post("/v1/batch", json={"batch": batch})
+    if answer.status_code != 200:
+        raise DeliveryFailed(answer.text)
+    progress(len(batch))
 
 
 async def through_api(plan: Plan, base_url: str, token_of: Callable[[str], str], progress: Progress) -> Answers:

@@ -65,7 +65,8 @@ def _event(name: str, story: Story, share_id: UUID, place: int, act: Act) -> Sha
         item_visible=act.shown,
         page_view_id=page_view_id,
         platform=visitor.platform,
-        variant=visitor.variant,
+        variant=visitor.variant or story.owner.variant,
         is_bot=visitor.is_bot,
         visitor_hash=visitor_hash,
+        is_authenticated=visitor.person is not None if kind is EventType.VIEWED else None,
     )

@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from ops.simulation.world import COUNTRIES, Item, Person, Wishlist, World
 from schemas.event import Channel, EventType
@@ -75,6 +75,9 @@ _CHANGES_EXPIRY = 0.03
 _REVOKES = 0.04
 _MOST_SHARES_OF_ONE = 15  # fewer than the API allows in an hour
 _LARGEST_CASCADE = 400
+_QUIET = {(12, 26), (12, 31), (1, 1)}
+# Somebody who loads one list over and over, as a person's browser would: many views, one visitor.
+_HAMMERED = 0.003
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,7 @@ class _Teller:
         self._world = world
         self._start, self._end = start, end
         self._days = [start + n * _DAY for n in range((end - start) // _DAY)]
+        self._busy = [busyness(moment(day).date()) for day in self._days]
         self._shares = [0] * len(world.owners)
         # A newcomer copies from one share only, so that the event that makes their list comes before the others.
         self._newcomers = iter(world.newcomers)
@@ -177,7 +181,7 @@ class _Teller:
         at_home = self._visitor(owner, owner.country, "")
         created = Act(self._moment(owner.country), EventType.CREATED, at_home)
         acts = [created, *self._preview_fetches(story, created.at), *self._cascade(story, created.at)]
-        acts += self._of_owner(story, at_home, created.at)
+        acts += [*self._hammering(story, created.at), *self._of_owner(story, at_home, created.at)]
         acts.sort(key=lambda act: act.at)
         story.acts = self._lived(story, acts)
         return story
@@ -197,7 +201,7 @@ class _Teller:
 
     def _moment(self, country: str) -> int:
         hour = self._dice.choices(range(24), _HOURS)[0] - COUNTRIES[country][2]
-        return self._dice.choice(self._days) + hour % 24 * _HOUR + self._dice.randrange(_HOUR)
+        return self._dice.choices(self._days, self._busy)[0] + hour % 24 * _HOUR + self._dice.randrange(_HOUR)
 
     def _delay(self, median: float, sigma: float = 1.6) -> int:
         return _SECOND + int(self._dice.lognormvariate(math.log(median), sigma))
@@ -266,6 +270,15 @@ class _Teller:
         person = self._dice.choice(self._world.owners)
         return None if person is owner else person
 
+    def _hammering(self, story: Story, created: int) -> Iterator[Act]:
+        """Abuse that no list of programs knows."""
+        if self._may(_HAMMERED):
+            visitor = self._visitor(None, self._dice.choice(list(COUNTRIES)), "")
+            at = created + self._delay(_DAY, 0.8)
+            for _ in range(self._dice.randrange(30, 120)):
+                at += self._delay(4 * _SECOND, 0.5)
+                yield Act(at, EventType.VIEWED, visitor)
+
     def _of_owner(self, story: Story, owner: Visitor, created: int) -> Iterator[Act]:
         dice = self._dice
         if self._may(_TOGGLES):
@@ -314,6 +327,21 @@ class _Teller:
             nobody = Visitor(0, None, "", "", "", "unknown", None)
             lived.append(Act(expires_at, EventType.EXPIRED, nobody, visible, expires_at))
         return lived
+
+
+def busyness(day: date) -> float:
+    """How much more is shared on *day* than on a plain one: gifts are for seasons, and lists for weekends."""
+    before_christmas = (date(day.year, 12, 25) - day).days
+    season = 1.0
+    if 0 < before_christmas <= 40:
+        season += 1.5 * (1 - abs(before_christmas - 12) / 40)  # the last parcels leave some days before
+    elif before_christmas == 0 or (day.month, day.day) in _QUIET:
+        season = 0.4
+    elif day.month == 2 and day.day <= 13:
+        season += 0.5 * day.day / 13
+    if day.month == 11 and 23 <= day.day <= 30 and day.weekday() in {4, 0}:
+        season += 1.2  # Black Friday and Cyber Monday
+    return season * (1.25 if day.weekday() >= 5 else 1.0)
 
 
 def default_end(now: datetime) -> datetime:
