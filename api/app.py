@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api import create, errors, health, items, lookup, me, openapi, page, preview, segment, shares
+from api import create, dashboard, errors, health, items, lookup, me, openapi, page, preview, segment, shares
 from api.auth import Authenticator, key_source
 from api.breaker import BreakerView
 from api.cache import ShareCache
@@ -85,7 +85,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.add_middleware(Surroundings)
     errors.install(app)
     # The first that matches is taken: what is asked most comes first.
-    for module in (page, lookup, create, items, preview, shares, segment, me, health):
+    for module in (page, lookup, create, items, preview, shares, segment, me, dashboard, health):
         app.include_router(module.router)
     document = app.openapi
     app.openapi = lambda: _with_sign_in(document())  # type: ignore[method-assign]  # FastAPI's documented way
@@ -107,6 +107,7 @@ async def _running(settings: Settings, authenticator: Authenticator, addresses: 
     await producer.start()
     cache = ShareCache(gate, settings.redis.share_ttl_seconds)
     breaker = BreakerView(gate)
+    store = ObjectStore(settings.objects)
     publisher = Publisher(producer=producer, pool=pool, codec=codec)
     services = Services(
         settings=settings.api,
@@ -124,7 +125,8 @@ async def _running(settings: Settings, authenticator: Authenticator, addresses: 
         authenticator=authenticator,
         addresses=addresses,
         plans=Plans(gate),
-        pictures=Pictures(store=ObjectStore(settings.objects), db=db, breaker=breaker),
+        store=store,
+        pictures=Pictures(store=store, db=db, breaker=breaker),
         breaker=breaker,
         messages=MessageBox(db),
         cdn=CdnPurge(settings.api.purge_url),

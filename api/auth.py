@@ -74,9 +74,10 @@ class Authenticator:
         token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > _MAX_TOKEN:
             raise unauthorized("Send the header Authorization: Bearer <token>")
-        return await self._subject(token)
+        return await self.subject_of(token)
 
-    async def _subject(self, token: str) -> str:
+    async def subject_of(self, token: str) -> str:
+        """The public id of whom *token* is good for; raises 401."""
         try:
             claims = jwt.decode(
                 token,

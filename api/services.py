@@ -20,6 +20,7 @@ from api.purge import CdnPurge
 from api.reads import Opened, ShareReader
 from api.redis_gate import RedisGate
 from api.visitors import AddressBook
+from clients.objects import ObjectStore
 from clients.producer import EventProducer
 from config.settings import ApiSettings
 
@@ -46,6 +47,7 @@ class Services:
     authenticator: Authenticator
     addresses: AddressBook
     plans: Plans
+    store: ObjectStore
     pictures: Pictures
     breaker: BreakerView
     messages: MessageBox

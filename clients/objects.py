@@ -20,6 +20,10 @@ def preview_key(token: str) -> str:
     return f"social/{token}/preview.png"
 
 
+# The analysts' page, as it was made last.
+DASHBOARD = "dashboards/wishlist-social.html"
+
+
 class ObjectStoreError(ConnectionError):
     """The bucket did not do what it was asked; trying again may help."""
 

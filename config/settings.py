@@ -165,6 +165,17 @@ class WarehouseSettings(BaseSettings):
     timeout_seconds: float = Field(30.0, gt=0, description="Longest wait for one answer.")
 
 
+class DashboardSettings(BaseSettings):
+    """The analysts' page."""
+
+    model_config = SettingsConfigDict(env_prefix="DASHBOARD_")
+
+    days: int = Field(28, ge=1, le=366, description="How many days it shows, today included.")
+    every_seconds: float = Field(3_600.0, gt=0, description="Time from one making to the next (spec: hourly).")
+    first_after_seconds: float = Field(20.0, ge=0, description="Time from the start to the first making.")
+    port: int = Field(0, ge=0, le=65_535, description="Port of /metrics; 0 picks a free one.")
+
+
 class SweepSettings(BaseSettings):
     """The daily sweep of pictures (spec, "Cloudflare R2 Storage Configuration", "Lifecycle rules")."""
 

@@ -27,6 +27,7 @@ from config.settings import (
 )
 from ops import bucket, documents, ledger, migrations, topics
 from ops import seed as development_data
+from ops.dashboard import dashboard
 from ops.simulation.command import simulate
 from ops.tokens import NoSigningKey, signer
 from streams import preview_sweep
@@ -35,6 +36,7 @@ app = typer.Typer(help="Operate wishlist-social.", no_args_is_help=True, pretty_
 console = Console()
 T = TypeVar("T")
 app.command()(simulate)
+app.command()(dashboard)
 
 
 def _with_postgres(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:

@@ -131,7 +131,7 @@ def services(state: State) -> list[Part]:
 
 
 def processes(state: State) -> list[Part]:
-    """What is ours: renderer, API, and one worker an agent."""
+    """What is ours: renderer, API, one worker an agent, and the dashboard's maker."""
     ports = state.ports()
 
     def url(name: str) -> str:
@@ -154,7 +154,14 @@ def processes(state: State) -> list[Part]:
         )
         for name, nice in AGENTS.items()
     ]
-    return [renderer, api, *agents]
+    dashboard = Part(
+        "dashboard",
+        gently("idle", sys.executable, "-m", "analytics"),
+        url("dashboard"),
+        http_ok(f"{url('dashboard')}/metrics"),
+        env={"DASHBOARD_PORT": str(ports["dashboard"])},
+    )
+    return [renderer, api, *agents, dashboard]
 
 
 def _kafka(state: State) -> Part:
