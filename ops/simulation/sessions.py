@@ -50,7 +50,7 @@ def _of_share(story: Story, dice: random.Random, known: set[str], name: str) -> 
     yield _track(f"{seed}:begun", "share_initiated", owner, platform, clicked_at,
                  wishlist_item_count=count, share_channel=str(story.channel))  # fmt: skip
     # The system says the same under the same id.
-    yield _track(completed_id(story.token), "share_completed", owner, platform, made.at + dice.randrange(50, 900),
+    yield _track(completed_id(story.token), "share_completed", owner, platform, made.at,
                  share_channel=str(story.channel), share_token=story.token, item_count=len(made.visible))  # fmt: skip
 
 
