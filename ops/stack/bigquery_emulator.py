@@ -1,16 +1,20 @@
-"""bqemulator, run by its own interpreter, with a connection to DuckDB for each thread.
+"""bqemulator, run by its own interpreter, with a connection to DuckDB for each thread, and threads enough.
 
 As it comes, appends (in a thread of gRPC's) and queries (in the main thread) share one connection. That is not safe:
-one waits for DuckDB holding Python's lock, the other for Python's lock holding DuckDB's, and both for ever.
+one waits for DuckDB holding Python's lock, the other for Python's lock holding DuckDB's, and both for ever. And an append
+whose client has gone away keeps its thread; asyncio's own few would soon all be taken, and every append wait for ever.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bqemulator.cli import main
+from bqemulator.server import EmulatorServer
 from bqemulator.storage.engine import DuckDBEngine
 
 _shared = DuckDBEngine.connection.fget
@@ -27,6 +31,16 @@ def _own_connection(engine: DuckDBEngine) -> Any:
 
 
 DuckDBEngine.connection = property(_own_connection)
+
+_start = EmulatorServer.start
+
+
+async def _start_with_threads(server: EmulatorServer) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(512))
+    await _start(server)
+
+
+EmulatorServer.start = _start_with_threads
 
 if __name__ == "__main__":
     sys.exit(main())

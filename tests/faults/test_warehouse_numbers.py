@@ -90,8 +90,8 @@ COUNTS: dict[str, tuple[str, str]] = {
     ),
     "share_link_lifespan": (
         "COUNT(*), COUNT(lifespan_hours), ROUND(SUM(lifespan_hours), 3), ROUND(SUM(raw_lifespan_hours), 3), SUM(views)",
-        f"""SELECT count(*), count(last), round(sum(date_sub('second', made, last)) / 3600, 3),
-                   round(sum(date_sub('second', made, last_raw)) / 3600, 3), sum(views)
+        f"""SELECT count(*), count(last), round(sum(date_sub('microsecond', made, last)) / 3.6e9, 3),
+                   round(sum(date_sub('microsecond', made, last_raw)) / 3.6e9, 3), sum(views)
             FROM (SELECT min(moment) FILTER ({_CREATED}) AS made, max(moment) FILTER ({_HUMAN}) AS last,
                          max(moment) FILTER ({_VIEWED}) AS last_raw, count(*) FILTER ({_HUMAN}) AS views
                   FROM e GROUP BY share_token)""",
@@ -284,8 +284,8 @@ def count_bytes(lab: Lab, folder: Path) -> duckdb.DuckDBPyConnection:
                 SELECT 'share_completed-' || share_token, 'track', 'share_completed', moment, platform, share_channel,
                        share_token, user_id, NULL, item_count FROM e WHERE {_CREATED}
                 UNION ALL
-                SELECT 'share_link_clicked-' || page_view_id, 'track', 'share_link_clicked', moment, platform, share_channel,
-                       share_token, visitor_hash, is_authenticated, NULL FROM e WHERE {_HUMAN})"""
+                SELECT 'share_link_clicked-' || page_view_id, 'track', 'share_link_clicked', moment, platform,
+                       share_channel, share_token, visitor_hash, is_authenticated, NULL FROM e WHERE {_HUMAN})"""
     )
     return duck
 
@@ -315,7 +315,8 @@ def _messages(lab: Lab) -> Iterator[dict[str, Any]]:
             "id": record["messageId"], "kind": record["type"], "event": record.get("event"),
             "moment": record["timestamp"].removesuffix("Z"), "platform": said.get("platform"),
             "share_channel": said.get("share_channel"), "share_token": said.get("share_token"),
-            "who": record.get("userId"), "signed_in": said.get("is_authenticated"), "item_count": said.get("item_count"),
+            "who": record.get("userId"), "signed_in": said.get("is_authenticated"),
+            "item_count": said.get("item_count"),
         }  # fmt: skip
 
 

@@ -8,13 +8,13 @@ SELECT
   TIMESTAMP_DIFF(
     MAX(IF(event_type = 'share_viewed' AND NOT is_bot, occurred_at, NULL)),
     MIN(IF(event_type = 'share_created', occurred_at, NULL)),
-    SECOND
-  ) / 3600 AS lifespan_hours,
+    MICROSECOND
+  ) / 3600000000 AS lifespan_hours,
   TIMESTAMP_DIFF(
     MAX(IF(event_type = 'share_viewed', occurred_at, NULL)),
     MIN(IF(event_type = 'share_created', occurred_at, NULL)),
-    SECOND
-  ) / 3600 AS raw_lifespan_hours,
+    MICROSECOND
+  ) / 3600000000 AS raw_lifespan_hours,
   COUNTIF(event_type = 'share_viewed' AND NOT is_bot) AS views,
   COUNTIF(event_type = 'share_viewed') AS raw_views
 FROM `{dataset}.share_events_once`
