@@ -1,7 +1,8 @@
-"""The pages of docs/ that are generated, so that they are always true: settings and metrics."""
+"""The pages of docs/ that are generated, so that they are always true: settings, metrics, the data dictionary."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from pydantic_settings import BaseSettings
 
 from clients import metrics
 from config.settings import ALL
+from ops.warehouse import SCHEMAS, TABLES, views
 
 DOCS = Path(__file__).parent.parent / "docs"
+_GENERATED = "<!-- What follows is generated from schemas/bigquery: ./run wishlist documents -->"
 
 
 def configuration() -> str:
@@ -51,7 +54,30 @@ def metrics_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"configuration.md": configuration, "metrics.md": metrics_page}
+def analytics() -> str:
+    """docs/analytics.md: what is written there by hand, and the dictionary of tables and views."""
+    text = (DOCS / "analytics.md").read_text(encoding="utf-8")
+    by_hand, _, _ = text.partition(_GENERATED)
+    lines = [by_hand + _GENERATED, "", "## Data dictionary", ""]
+    for name, layout in TABLES.items():
+        lines += [f"### Table `{name}`", ""]
+        where = (
+            f"In partitions by `{layout.partition}`, of which a query must name some; c" if layout.partition else "C"
+        )
+        lines += [f"{where}lustered by {', '.join(f'`{column}`' for column in layout.clusters)}.", ""]
+        lines += ["| column | type | |", "|---|---|---|"]
+        for column in json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8")):
+            kind = column["type"] + {"REPEATED": ", repeated", "REQUIRED": ""}.get(column["mode"], ", may be NULL")
+            lines.append(f"| `{column['name']}` | {kind} | {column['description']} |")
+        lines.append("")
+    lines += ["### Views", "", "| view | what it has |", "|---|---|"]
+    for view in sorted(views(), key=lambda view: view.name):
+        kept = "Materialized. " if view.is_materialized else ""
+        lines.append(f"| `{view.name}` | {kept}{view.comment} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"configuration.md": configuration, "metrics.md": metrics_page, "analytics.md": analytics}
 
 
 def _title(model: type[BaseSettings]) -> str:

@@ -1,8 +1,9 @@
 """bqemulator, run by its own interpreter, with a connection to DuckDB for each thread, and threads enough.
 
 As it comes, appends (in a thread of gRPC's) and queries (in the main thread) share one connection. That is not safe:
-one waits for DuckDB holding Python's lock, the other for Python's lock holding DuckDB's, and both for ever. And an append
-whose client has gone away keeps its thread; asyncio's own few would soon all be taken, and every append wait for ever.
+one waits for DuckDB holding Python's lock, the other for Python's lock holding DuckDB's, and both for ever. And an
+append whose client has gone away keeps its thread; asyncio's own few would soon all be taken, and every append wait for
+ever.
 """
 
 from __future__ import annotations

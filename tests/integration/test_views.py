@@ -16,12 +16,15 @@ The first look and the first adding stand in the table twice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import sqlglot
 
 from clients.bigquery import Warehouse
 from clients.bigquery_rows import RowFormat
@@ -31,6 +34,7 @@ from sinks.bigquery import row_of
 from tests.lab import event
 from tests.warehouse import made_warehouse
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "analytics.md"
 FIRST, SECOND = date(2026, 3, 1), date(2026, 3, 2)
 A, B, C = "A" * 22, "B" * 22, "C" * 22
 MAYA, ALEX, R1, R2, L1, L2 = (UUID(int=number) for number in range(1, 7))
@@ -301,6 +305,22 @@ def test_the_view_has_the_rows_that_can_be_found_by_hand(warehouse: Warehouse, v
     columns, wanted = EXPECTED_PARTS[view]
     rows = warehouse.query(f"SELECT {columns} FROM `{warehouse.dataset}.{view}`")
     assert in_order([tuple(row.values()) for row in rows]) == in_order(wanted)
+
+
+QUESTIONS = re.findall(r"\*\*(\d+)\. (.*?)\*\*.*?```sql\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize(("number", "question", "sql"), QUESTIONS, ids=[number for number, *_ in QUESTIONS])
+def test_a_question_of_the_documentation_has_an_answer(
+    warehouse: Warehouse, number: str, question: str, sql: str
+) -> None:
+    sqlglot.parse_one(sql, dialect="bigquery")
+    sql = sql.replace("`wishlist_social.", f"`{warehouse.dataset}.").replace("CURRENT_DATE()", "DATE '2026-03-10'")
+    assert warehouse.query(sql), question
+
+
+def test_there_are_ten_questions() -> None:
+    assert [number for number, *_ in QUESTIONS] == [str(number) for number in range(1, 11)]
 
 
 def test_every_view_is_tested_here_and_says_what_it_counts() -> None:
