@@ -11,8 +11,9 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 from clients import metrics
+from clients.bigquery import SCHEMAS
 from config.settings import ALL
-from ops.warehouse import SCHEMAS, TABLES, views
+from ops.warehouse import TABLES, views
 
 DOCS = Path(__file__).parent.parent / "docs"
 _GENERATED = "<!-- What follows is generated from schemas/bigquery: ./run wishlist documents -->"

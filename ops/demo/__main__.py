@@ -1,4 +1,4 @@
-"""Plays the spec's nine HTTP traces against the running API, then shows what each consumer made of them."""
+"""Plays the spec's nine HTTP traces and a month of a simulated shop, then shows what each consumer made of them."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ from config.settings import (
     RedisSettings,
     WarehouseSettings,
 )
-from ops.demo import reconcile
+from ops.demo import reconcile, shop
 from ops.demo.story import Story
 from ops.tokens import signer
 from schemas.ids import share_id_for
 
 console = Console(width=100, highlight=False)
-_WAIT_SECONDS = 45
+_WAIT_SECONDS = 90
 _GROUPS = (
     "share-store-wishlist-social",
     "preview-renderer-wishlist-social",
     "analytics-pipeline-wishlist-social",
+    "analytics-pipeline-wishlist-segment",
 )
 
 
@@ -66,6 +67,11 @@ async def main() -> int:
         await _show_share(connection, token)
         _show_warehouse(token)
         _save_picture(http, token, base)
+    console.print(Rule(f"[bold]{shop.DAYS} days of a simulated shop[/]", align="left"))
+    await shop.open_for_a_month(connection, kafka, console)
+    await _settled(connection, kafka, token)
+    await _show_groups(connection, kafka)
+    await shop.show_dashboard(connection, _folder() / "dashboard.html", console)
     console.print(Rule("[bold]Does PostgreSQL hold what the topic holds?[/]", align="left"))
     differences = await reconcile.compare(connection, kafka, console)
     await connection.close()
@@ -83,8 +89,7 @@ async def _settled(connection: asyncpg.Connection, kafka: KafkaSettings, token: 
     began = time.monotonic()
     with console.status("waiting for the consumers") as status:
         while time.monotonic() - began < _WAIT_SECONDS:
-            ends = await asyncio.to_thread(reconcile.log_ends, kafka)
-            lags = {group: sum(ends.values()) - sum((await _marks(connection, group)).values()) for group in _GROUPS}
+            lags = {group: (await _progress(connection, kafka, group))[1] for group in _GROUPS}
             done = await connection.fetchval("SELECT state = 'done' FROM previews WHERE share_token = $1", token)
             if done and not any(lags.values()):
                 console.print(f"all caught up [dim]{time.monotonic() - began:.1f} s after the last request[/]")
@@ -94,21 +99,24 @@ async def _settled(connection: asyncpg.Connection, kafka: KafkaSettings, token: 
     console.print(f"[yellow]not caught up within {_WAIT_SECONDS} s: see ./run logs persist and ./run logs preview[/]")
 
 
-async def _marks(connection: asyncpg.Connection, group: str) -> dict[int, int]:
-    rows = await connection.fetch(
-        "SELECT partition, next_offset FROM watermarks WHERE consumer_group = $1 AND topic = $2",
+async def _progress(connection: asyncpg.Connection, kafka: KafkaSettings, group: str) -> tuple[int, int]:
+    """How many records the group's topics have, and how many of them it has yet to apply."""
+    topics = [kafka.events_topic, *([kafka.segment_topic] if group.endswith("-segment") else [])]
+    ends = [await asyncio.to_thread(reconcile.log_ends, kafka, topic) for topic in topics]
+    applied = await connection.fetchval(
+        "SELECT coalesce(sum(next_offset), 0) FROM watermarks WHERE consumer_group = $1 AND topic = ANY($2::text[])",
         group,
-        KafkaSettings().events_topic,
+        topics,
     )
-    return {row["partition"]: row["next_offset"] for row in rows}
+    records = sum(sum(of_topic.values()) for of_topic in ends)
+    return records, records - int(applied)
 
 
 async def _show_groups(connection: asyncpg.Connection, kafka: KafkaSettings) -> None:
-    table = Table("consumer group", "records in the log", "applied", "lag", box=None, pad_edge=False)
-    end = sum(reconcile.log_ends(kafka).values())
+    table = Table("consumer group", "records in its topics", "applied", "lag", box=None, pad_edge=False)
     for group in _GROUPS:
-        applied = sum((await _marks(connection, group)).values())
-        table.add_row(group, f"{end:,}", f"{applied:,}", f"{end - applied:,}")
+        records, lag = await _progress(connection, kafka, group)
+        table.add_row(group, f"{records:,}", f"{records - lag:,}", f"{lag:,}")
     console.print(table)
     letters = await connection.fetchval("SELECT count(*) FROM dead_letters")
     console.print(f"dead letters: {letters}")
@@ -146,10 +154,15 @@ def _show_warehouse(token: str) -> None:
     console.print(table)
 
 
+def _folder() -> Path:
+    folder = Path(os.environ["WISHLIST_STATE"]) / "demo"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def _save_picture(http: httpx.Client, token: str, base: str) -> None:
     picture = http.get(f"/social/{token}/preview.png")
-    path = Path(os.environ["WISHLIST_STATE"]) / "demo" / "preview.png"
-    path.parent.mkdir(exist_ok=True)
+    path = _folder() / "preview.png"
     path.write_bytes(picture.content)
     console.print(f"the preview     {path} [dim]({len(picture.content) / 1000:.0f} KB)[/]")
     console.print(f"the shared page {base}/wishlists/shared/{token}")

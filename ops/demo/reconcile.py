@@ -46,13 +46,14 @@ def _consumer(kafka: KafkaSettings) -> Consumer:
     )
 
 
-def log_ends(kafka: KafkaSettings) -> dict[int, int]:
-    """The next offset of each partition of the events topic."""
+def log_ends(kafka: KafkaSettings, topic: str | None = None) -> dict[int, int]:
+    """The next offset of each partition of *topic*, the events' by default."""
+    topic = topic or kafka.events_topic
     consumer = _consumer(kafka)
     try:
-        partitions = consumer.list_topics(kafka.events_topic, timeout=10).topics[kafka.events_topic].partitions
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         return {
-            number: consumer.get_watermark_offsets(TopicPartition(kafka.events_topic, number), timeout=10)[1]
+            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
             for number in partitions
         }
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import sqlglot
@@ -11,10 +10,10 @@ from sqlglot import exp
 from sqlglot.optimizer.qualify import qualify
 
 from bench import partitions
+from clients.bigquery import SCHEMAS
 from ops import warehouse
 from ops.warehouse import View, views
 
-SCHEMAS = Path(warehouse.SCHEMAS)
 NAMES = [view.name for view in views()]
 
 

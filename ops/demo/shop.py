@@ -1,0 +1,57 @@
+"""A month of a simulated shop, straight to the topics, and what analysts then see of it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+from rich.console import Console
+from rich.table import Table
+
+from analytics import words
+from analytics.dashboard import render
+from analytics.report import Span, read
+from clients.bigquery import Warehouse
+from clients.registry import open_codec
+from config.settings import KafkaSettings, WarehouseSettings
+from ops.simulation import delivery, plan, world
+from ops.simulation.sessions import messages_of
+from streams.reference_tables import refresh
+
+EVENTS = 1_500
+DAYS = 28
+
+
+async def open_for_a_month(connection: asyncpg.Connection, kafka: KafkaSettings, console: Console) -> None:
+    """Append the month's events and messages. The same day's demo appends the same ones, which are known by then."""
+    end = plan.default_end(datetime.now(UTC))
+    people = world.make(1, EVENTS)
+    story = plan.make(1, EVENTS, end, DAYS, people)
+    await world.write(connection, people, end)
+    with console.status("simulating"):
+        events = await asyncio.to_thread(delivery.to_topic, story, kafka, open_codec(kafka), lambda _: None)
+        messages = await asyncio.to_thread(
+            delivery.messages_to_topic, messages_of(story, people), kafka, lambda _: None
+        )
+    console.print(
+        f"{events:,} events of {len(story.stories):,} shares, {messages:,} messages of clients, over {DAYS} days"
+    )
+
+
+async def show_dashboard(connection: asyncpg.Connection, path: Path, console: Console) -> None:
+    """Make the dashboard out of BigQuery, and say what is on it."""
+    warehouse = Warehouse(WarehouseSettings())
+    with console.status("asking BigQuery"):
+        await refresh(connection, warehouse)
+        report = await asyncio.to_thread(read, warehouse, Span.of(datetime.now(UTC).date(), DAYS))
+    table = Table("metric", words.span(report.span), "", box=None, pad_edge=False)
+    for metric in words.metrics(report):
+        table.add_row(metric.name, metric.value, f"[dim]{metric.note}[/]")
+    console.print(table)
+    for headline in words.headlines(report).values():
+        console.print(f"· {headline}")
+    page = render(report).encode()
+    await asyncio.to_thread(path.write_bytes, page)
+    console.print(f"the dashboard   {path} [dim]({len(page) // 1000} KB)[/]")
