@@ -25,7 +25,7 @@ from config.settings import (
     WarehouseSettings,
     load,
 )
-from ops import bucket, documents, ledger, migrations, topics
+from ops import bucket, ledger, migrations, topics
 from ops import seed as development_data
 from ops.dashboard import dashboard
 from ops.simulation.command import simulate
@@ -128,6 +128,8 @@ def maintain_ledger() -> None:
 @app.command(name="documents")
 def write_documents() -> None:
     """Write the generated pages of docs/ anew."""
+    from ops import documents
+
     for name, page in documents.PAGES.items():
         (documents.DOCS / name).write_text(page())
         console.print(f"docs/{name}")
