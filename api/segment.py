@@ -96,6 +96,16 @@ class Refused(ValueError):
         self.detail = {"field": field, "problem": problem, "remedy": remedy}
 
 
+@router.get("/v1/projects/{write_key}/settings")
+async def settings(write_key: str, request: Request, api: Api) -> Response:
+    """What analytics.js asks its CDN for before it sends: that messages come to us, and to nobody else."""
+    if write_key not in api.segment_keys:
+        raise ApiError(404, "NOT_FOUND", "There is no project with this write key")
+    host = request.headers.get("host", "")
+    destination = {"apiKey": write_key, "apiHost": f"{host}/v1", "protocol": request.url.scheme}
+    return Response(orjson.dumps({"integrations": {"Segment.io": destination}, "plan": {}}), media_type=JSON)
+
+
 @router.options("/v1/{call:path}")
 async def may_send(call: str) -> Response:
     """Pages of any site may send: the write key says whose messages they are."""

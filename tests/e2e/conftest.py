@@ -152,6 +152,12 @@ def share(client: httpx.Client, owner: Owner) -> str:
     return token
 
 
+def chromium() -> str:
+    """Where a browser is that Playwright can drive."""
+    found = [Path("/usr/bin/chromium"), Path("/usr/bin/chromium-browser"), Path("/usr/bin/google-chrome")]
+    return str(next(path for path in found if path.exists()))
+
+
 def eventually(check: Callable[[], bool], seconds: float = 30) -> None:
     """Wait until *check* holds: what agents do takes a moment."""
     give_up = time.monotonic() + seconds

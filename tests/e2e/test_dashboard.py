@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.e2e.conftest import ROOT, RUN, Product, eventually
+from tests.e2e.conftest import ROOT, RUN, Product, chromium, eventually
 
 TILES = ("funnel", "engagement", "viral", "channels", "countries", "products")
 
@@ -42,11 +42,6 @@ def browser(product: Product) -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         yield browser
         browser.close()
-
-
-def chromium() -> str:
-    found = [Path("/usr/bin/chromium"), Path("/usr/bin/chromium-browser"), Path("/usr/bin/google-chrome")]
-    return str(next(path for path in found if path.exists()))
 
 
 def opened(browser: Browser, page_file: Path, **options: Any) -> Page:

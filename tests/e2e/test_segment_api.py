@@ -6,6 +6,7 @@ import gzip
 import json
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,11 +15,14 @@ import pytest
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
+from playwright.sync_api import sync_playwright
 from segment.analytics import Client
 
-from tests.e2e.conftest import Owner, Product, eventually
+from tests.e2e.conftest import Owner, Product, chromium, eventually
 
 KEY = "development"
+# As npm has it (MIT).
+LIBRARY = Path(__file__).parent / "assets" / "analytics-next-1.84.3.min.js"
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,35 @@ def test_a_share_is_completed_once_whoever_says_so(
     [clicked] = rows(warehouse, "segment_messages", "event_date > '2020-01-01' AND event = 'share_link_clicked' "
                      "AND share_token = ?", token)  # fmt: skip
     assert clicked["is_authenticated"] is False
+
+
+def test_segments_javascript_library_unchanged(product: Product, warehouse: bigquery.Client, tmp_path: Path) -> None:
+    """analytics.js 1.84.3 of npm, in Chromium, on a page of another site."""
+    user = f"user_{uuid4().hex[:12]}"
+    page_file = tmp_path / "page.html"
+    page_file.write_text(f"<script>{LIBRARY.read_text()}</script>")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(page_file.as_uri())
+        page.evaluate(
+            """async ([host, key, user]) => {
+                const analytics = AnalyticsNext.AnalyticsBrowser.load({ writeKey: key, cdnURL: host });
+                await analytics.identify(user, { country: "AT", email: "someone@example.com" });
+                const properties = { variant: "variant-b", platform: "web", wishlist_item_count: 9 };
+                await analytics.track("share_button_viewed", properties);
+                await analytics.track("share_initiated", { ...properties, share_channel: "email" });
+            }""",
+            [product.api, KEY, user],
+        )
+        eventually(lambda: len(rows(warehouse, "segment_messages_once", "user_id = ?", user)) == 3)
+        browser.close()
+    [begun] = rows(warehouse, "share_initiated", "user_id = ?", user)
+    assert (begun["variant"], begun["share_channel"], begun["wishlist_item_count"]) == ("variant-b", "email", 9)
+    assert (begun["context_library_name"], begun["context_library_version"]) == ("analytics.js", "next-1.84.3")
+    assert begun["anonymous_id"] and "Chrome" in begun["context_user_agent"]
+    assert [person["country"] for person in rows(warehouse, "users", "id = ?", user)] == ["AT"]
+    assert httpx.get(f"{product.api}/v1/projects/nobody/settings").status_code == 404
 
 
 def test_who_has_no_write_key_is_not_heard(client: httpx.Client) -> None:
