@@ -11,7 +11,21 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api import create, dashboard, errors, health, items, lookup, me, openapi, page, preview, segment, shares
+from api import (
+    create,
+    dashboard,
+    errors,
+    health,
+    items,
+    lookup,
+    me,
+    openapi,
+    page,
+    preferences,
+    preview,
+    segment,
+    shares,
+)
 from api.auth import Authenticator, key_source
 from api.breaker import BreakerView
 from api.cache import ShareCache
@@ -33,6 +47,7 @@ from clients.outbox import OutboxRelay
 from clients.postgres import open_pool
 from clients.producer import EventProducer
 from clients.registry import open_codec
+from clients.unsubscribe import UnsubscribeLinks
 from config.settings import (
     ApiSettings,
     AuthSettings,
@@ -41,6 +56,7 @@ from config.settings import (
     PostgresSettings,
     RedisSettings,
     SegmentSettings,
+    UnsubscribeSettings,
     load,
 )
 
@@ -57,6 +73,7 @@ class Settings:
     postgres: PostgresSettings = field(default_factory=lambda: load(PostgresSettings))
     redis: RedisSettings = field(default_factory=lambda: load(RedisSettings))
     objects: ObjectStoreSettings = field(default_factory=lambda: load(ObjectStoreSettings))
+    unsubscribe: UnsubscribeSettings = field(default_factory=lambda: load(UnsubscribeSettings))
     segment: SegmentSettings = field(default_factory=lambda: load(SegmentSettings))
 
 
@@ -85,7 +102,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.add_middleware(Surroundings)
     errors.install(app)
     # The first that matches is taken: what is asked most comes first.
-    for module in (page, lookup, create, items, preview, shares, segment, me, dashboard, health):
+    for module in (page, lookup, create, items, preview, shares, segment, me, preferences, dashboard, health):
         app.include_router(module.router)
     document = app.openapi
     app.openapi = lambda: _with_sign_in(document())  # type: ignore[method-assign]  # FastAPI's documented way
@@ -130,6 +147,7 @@ async def _running(settings: Settings, authenticator: Authenticator, addresses: 
         breaker=breaker,
         messages=MessageBox(db),
         cdn=CdnPurge(settings.api.purge_url),
+        unsubscribe=UnsubscribeLinks(settings.unsubscribe, settings.api.public_url),
     )
     relay = asyncio.create_task(OutboxRelay(pool, producer).run(), name="outbox-relay")
     try:

@@ -55,9 +55,14 @@ async def change_me(request: Request, user: User, api: Api) -> Response:
         raise invalid("locale", "is not a BCP 47 language tag", "Send a tag such as en or de-AT")
     return _answer(
         await api.db.row(
-            f"""UPDATE users SET time_zone = coalesce(nullif($2, ''), time_zone),
-                                 locale = coalesce(nullif($3, ''), locale)
-                WHERE public_id = $1 RETURNING {_COLUMNS}""",
+            f"""WITH changed AS (
+                    UPDATE users SET time_zone = coalesce(nullif($2, ''), time_zone),
+                                     locale = coalesce(nullif($3, ''), locale)
+                    WHERE public_id = $1 RETURNING id, {_COLUMNS}),
+                -- The next digest is due by the new clock.
+                planned_anew AS (
+                    UPDATE digest_owners SET due_at = NULL FROM changed WHERE owner_id = changed.id AND $2 <> '')
+                SELECT {_COLUMNS} FROM changed""",
             user,
             body.time_zone,
             body.locale,

@@ -183,6 +183,20 @@ class Me(Answer):
     locale: str
 
 
+class Ways(Answer):
+    """By which ways a category's notifications come."""
+
+    digest: bool
+    push: bool
+
+
+class Preferences(Answer):
+    """What a user hears of."""
+
+    social: Ways
+    orders: Ways
+
+
 class Health(Answer):
     """How the process is."""
 

@@ -22,6 +22,7 @@ from api.redis_gate import RedisGate
 from api.visitors import AddressBook
 from clients.objects import ObjectStore
 from clients.producer import EventProducer
+from clients.unsubscribe import UnsubscribeLinks
 from config.settings import ApiSettings
 
 # What is longer is no token; it is cut so that nobody has Redis look up whole books.
@@ -52,6 +53,7 @@ class Services:
     breaker: BreakerView
     messages: MessageBox
     cdn: CdnPurge
+    unsubscribe: UnsubscribeLinks
 
     async def open_public(self, token: str, request: Request, limit: Limit) -> Opened:
         """The share under *token* for whoever asks, counted against *limit* of their address."""

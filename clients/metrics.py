@@ -35,6 +35,9 @@ WATERMARK = Gauge("wishlist_watermark_offset", "Next offset of the sink.", ["con
 REFERENCE_REFRESHED = Gauge(
     "wishlist_reference_refreshed_timestamp_seconds", "When catalogue and users by country were last refreshed."
 )
+DIGESTS = Counter(
+    "wishlist_digests_total", "Owners' digests: written, not_wanted, unknown_zone, sent, dropped, failed.", ["outcome"]
+)
 DASHBOARD_MADE = Gauge("wishlist_dashboard_timestamp_seconds", "When the dashboard was last made.")
 GROUP_STOPPED = Gauge("wishlist_group_stopped", "1 where a group stopped itself.", ["consumer_group"])
 

@@ -176,6 +176,44 @@ class DashboardSettings(BaseSettings):
     port: int = Field(0, ge=0, le=65_535, description="Port of /metrics; 0 picks a free one.")
 
 
+class DigestSettings(BaseSettings):
+    """The owners' daily digest, at 09:00 by their own clocks."""
+
+    model_config = SettingsConfigDict(env_prefix="DIGEST_")
+
+    most_shares: int = Field(10, ge=1, le=100, description="Shares that a digest names; of the rest it says how many.")
+    check_seconds: float = Field(5.0, gt=0, description="How often is looked for owners whose day closes.")
+
+
+class QueueSettings(BaseSettings):
+    """The notification hub's queue: SQS."""
+
+    model_config = SettingsConfigDict(env_prefix="SQS_")
+
+    endpoint_url: str | None = Field(None, description="SQS-compatible endpoint; unset means AWS's own.")
+    region: str = Field("us-east-1", description="Region of the queue.")
+    access_key_id: str | None = Field(None, description="Access key; unset: as boto3 finds it.")
+    secret_access_key: str | None = Field(None, description="Secret key.")
+    queue: str = Field(
+        "wishlist-social-notifications.fifo",
+        pattern=r"^[A-Za-z0-9_-]{1,75}(\.fifo)?$",
+        description="Name of the queue; one that ends in .fifo is FIFO, with the notification's id for deduplication.",
+    )
+
+    @property
+    def is_fifo(self) -> bool:
+        """Whether the queue keeps order and drops what is sent twice within five minutes."""
+        return self.queue.endswith(".fifo")
+
+
+class UnsubscribeSettings(BaseSettings):
+    """Links that end notifications without signing in (RFC 8058)."""
+
+    model_config = SettingsConfigDict(env_prefix="UNSUBSCRIBE_")
+
+    key: str = Field("development-only", min_length=8, description="Key that signs them; the same in every process.")
+
+
 class SweepSettings(BaseSettings):
     """The daily sweep of pictures (spec, "Cloudflare R2 Storage Configuration", "Lifecycle rules")."""
 

@@ -15,17 +15,19 @@ from rich.console import Console
 
 from clients import breaker_board
 from clients.objects import ObjectStore, ObjectStoreError
+from clients.queue import QueueError
 from config.settings import (
     AuthSettings,
     KafkaSettings,
     ObjectStoreSettings,
     PostgresSettings,
+    QueueSettings,
     RedisSettings,
     SweepSettings,
     WarehouseSettings,
     load,
 )
-from ops import bucket, ledger, migrations, topics
+from ops import bucket, ledger, migrations, queue, topics
 from ops import seed as development_data
 from ops.dashboard import dashboard
 from ops.simulation.command import simulate
@@ -70,6 +72,17 @@ def migrate() -> None:
         console.print(f"[red]The bucket cannot be reached:[/] {error}. Check R2_ENDPOINT_URL; ./run up starts one.")
         raise typer.Exit(1) from None
     for line in placed or ["the bucket is up to date"]:
+        console.print(line)
+
+    async def prepare_queue() -> list[str]:
+        return [line async for line in queue.prepare(load(QueueSettings))]
+
+    try:
+        queued = asyncio.run(prepare_queue())
+    except QueueError as error:
+        console.print(f"[red]The queue cannot be reached:[/] {error}. Check SQS_ENDPOINT_URL; ./run up starts one.")
+        raise typer.Exit(1) from None
+    for line in queued or ["the queue is up to date"]:
         console.print(line)
     # Loaded where they are wanted only: Google's libraries take a second.
     from clients.bigquery import Warehouse, WarehouseError

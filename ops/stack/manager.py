@@ -16,8 +16,8 @@ import psutil
 from rich.console import Console
 
 from clients.objects import ObjectStore
-from config.settings import KafkaSettings, ObjectStoreSettings, PostgresSettings, WarehouseSettings
-from ops import bucket, migrations, seed, topics
+from config.settings import KafkaSettings, ObjectStoreSettings, PostgresSettings, QueueSettings, WarehouseSettings
+from ops import bucket, migrations, queue, seed, topics
 from ops.stack.parts import ROOT, Part, environment, make_development_keys, processes, services
 from ops.stack.state import State, is_free
 
@@ -154,7 +154,7 @@ def _alive(process: psutil.Process) -> bool:
 
 
 async def _prepare_contents() -> None:
-    """Database, schema, development data, topics and bucket; each is left alone where it is there."""
+    """Database, schema, development data, topics, bucket and queue; each is left alone where it is there."""
     dsn = PostgresSettings().dsn
     admin = await asyncpg.connect(dsn.rsplit("/", 1)[0] + "/postgres")
     if not await admin.fetchval("SELECT 1 FROM pg_database WHERE datname = 'wishlist'"):
@@ -166,6 +166,8 @@ async def _prepare_contents() -> None:
     await connection.close()
     await asyncio.to_thread(list, topics.ensure(KafkaSettings()))
     async for _ in bucket.prepare(ObjectStore(ObjectStoreSettings())):
+        pass
+    async for _ in queue.prepare(QueueSettings()):
         pass
 
 

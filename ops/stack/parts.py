@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
 CLUSTER_ID = "d2lzaGxpc3Qtc29jaWFsMQ"
 HEAP = "-Xmx384m"
 # The agents and how nice each is: rows are awaited sooner than pictures.
-AGENTS = {"persist": 0, "preview": 10, "warehouse": 10, "segment": 10, "dead_letters": 10}
+AGENTS = {"persist": 0, "preview": 10, "digest": 10, "warehouse": 10, "segment": 10, "dead_letters": 10}
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,9 @@ def environment(state: State) -> dict[str, str]:
         "POSTGRES_DSN": f"postgresql://wishlist@{local}:{ports['postgres']}/wishlist",
         "REDIS_URL": f"redis://{local}:{ports['redis']}/0",
         "R2_ENDPOINT_URL": f"http://{local}:{ports['aws']}",
+        "SQS_ENDPOINT_URL": f"http://{local}:{ports['aws']}",
+        "SQS_ACCESS_KEY_ID": "development",
+        "SQS_SECRET_ACCESS_KEY": "development",
         "BIGQUERY_ENDPOINT": f"http://{local}:{ports['bigquery']}",
         "BIGQUERY_STORAGE_ENDPOINT": f"{local}:{ports['bigquery_storage']}",
         # A person who plays with it wants to see rows, not to wait for a full minute.

@@ -20,6 +20,7 @@ from schemas.segment import SegmentMessage
 from sinks.bigquery import ShareEventTable
 from sinks.contract import Batch, DeadLetter, Fenced, GroupStopped, Move, Partition, Sink
 from sinks.dead_letters import DeadLetterStore
+from sinks.digest import DigestCounts
 from sinks.previews import PreviewQueue
 from sinks.segment import SegmentTable
 from sinks.share_store import ShareStore
@@ -33,13 +34,15 @@ FACTORIES: dict[str, Callable[[Database, str], Sink]] = {
     "share_store": ShareStore,
     "previews": PreviewQueue,
     "dead_letters": DeadLetterStore,
+    "digest": DigestCounts,
     "bigquery": lambda database, group: ShareEventTable(database, group, Warehouse(WarehouseSettings(dataset=DATASET))),
     "segment": lambda database, group: SegmentTable(database, group, Warehouse(WarehouseSettings(dataset=DATASET))),
     "memory": lambda _, group: MemorySink(group),  # what the engine's own tests use
 }
 TABLES = (
     "watermarks", "ledger", "wishlist_shares", "share_item_visibility", "share_visitors",
-    "wishlist_items", "wishlists", "previews", "dead_letters", "warehouse_appends",
+    "wishlist_items", "wishlists", "previews", "dead_letters", "warehouse_appends", "digest_owners", "digest_counts",
+    "digest_visitors",
 )  # fmt: skip
 
 
@@ -122,7 +125,9 @@ async def test_a_new_partition_begins_where_the_log_does(sink: Sink, partition: 
 
 async def test_applying_moves_the_watermark(sink: Sink, partition: Partition) -> None:
     await sink.positions({partition: 0})
-    done = await sink.apply(batch(partition, 0, 5, [event()]))
+    # Digests are of views; the others have a use for a share that is made.
+    kind = EventType.VIEWED if isinstance(sink, DigestCounts) else EventType.CREATED
+    done = await sink.apply(batch(partition, 0, 5, [event(kind)]))
     assert done.applied == 1
     assert await sink.positions({partition: 0}) == {partition: 5}
 
@@ -159,7 +164,7 @@ async def test_a_topic_made_anew_stops_the_group(sink: Sink, partition: Partitio
 
 
 async def test_events_read_again_change_nothing(database: Database, partition: Partition) -> None:
-    for name in ("share_store", "previews", "bigquery", "segment"):
+    for name in ("share_store", "previews", "bigquery", "segment", "digest"):
         sink = FACTORIES[name](database, f"test-{uuid4()}")
         token = new_share_token()
         events = [

@@ -1,0 +1,1 @@
+"""The owner's daily digest: when it is due, what it says, and how it reads."""

@@ -1,0 +1,95 @@
+"""A digest as an e-mail, HTML and text, in its owner's language."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from gettext import GNUTranslations, NullTranslations
+from pathlib import Path
+from typing import Any
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+_HERE = Path(__file__).parent
+# English is what the templates are written in.
+LANGUAGES = ("en", *sorted(path.stem for path in (_HERE / "locale").glob("*.po")))
+_MOST_PLACES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What a mail program shows."""
+
+    subject: str
+    html: str
+    text: str
+
+
+def render(content: Mapping[str, Any], *, unsubscribe_url: str, lists_url: str) -> Mail:
+    """The mail of a digest's *content* (:func:`digests.content.content_of`, with name, locale and date)."""
+    language = language_of(content["locale"])
+    locale = Locale(language)
+
+    def number(value: int) -> str:
+        return str(format_decimal(value, locale=locale))
+
+    known = {
+        **content,
+        "language": language,
+        "day": format_date(date.fromisoformat(content["date"]), "full", locale=locale),
+        "number": number,
+        "places": [
+            (str(locale.territories.get(place["name"], place["name"])), place["views"])
+            for place in content["countries"][:_MOST_PLACES]
+        ],
+        "unsubscribe_url": unsubscribe_url,
+        "lists_url": lists_url,
+    }
+    pages = {name: _pages(language, name.endswith(".html")).get_template(name).render(known) for name in _NAMES}
+    return Mail(pages["subject.txt"].strip(), pages["digest.html"], pages["digest.txt"].strip() + "\n")
+
+
+_NAMES = ("subject.txt", "digest.html", "digest.txt")
+
+
+def language_of(locale: str) -> str:
+    """The language that a person with *locale* gets: theirs where there is a translation, else English."""
+    try:
+        language = str(Locale.parse(locale, sep="-").language)
+    except (UnknownLocaleError, ValueError, TypeError):
+        return "en"
+    return language if language in LANGUAGES else "en"
+
+
+@cache
+def translations(language: str) -> NullTranslations:
+    """The sentences of *language*, compiled from its ``.po`` file."""
+    if language == "en":
+        return NullTranslations()
+    compiled = io.BytesIO()
+    with (_HERE / "locale" / f"{language}.po").open("rb") as source:
+        write_mo(compiled, read_po(source, locale=language))
+    compiled.seek(0)
+    return GNUTranslations(compiled)
+
+
+@cache
+def _pages(language: str, autoescape: bool) -> Environment:
+    pages = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    pages.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    return pages
