@@ -62,6 +62,7 @@ class Product:
     api: str
     postgres: str
     bigquery: str
+    sqs: str
     tokens: dict[str, str] = field(default_factory=dict)
 
     def jwt(self, user: str) -> str:
@@ -125,6 +126,7 @@ def product() -> Product:
         api=status["api"]["address"].rstrip("/"),
         postgres=status["postgres"]["address"],
         bigquery=status["bigquery"]["address"],
+        sqs=status["sqs"]["address"],
     )
 
 
