@@ -1,0 +1,105 @@
+"""The digest agent killed, joined, frozen, told everything twice, its days closed meanwhile: each view is told once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+
+import orjson
+import pytest
+
+from schemas.event import ShareEvent
+from sinks.digest import GROUP, is_told
+from tests.lab import Lab, eventually, story
+
+EVENTS = int(os.environ.get("FAULT_EVENTS", "4000"))
+KILLS = int(os.environ.get("FAULT_KILLS", "4"))
+
+
+@pytest.fixture(autouse=True)
+def settings(lab: Lab) -> None:
+    lab.env |= {"DIGEST_CHECK_SECONDS": "0.2", "SQS_QUEUE": f"faults-{lab.kafka.events_topic.split('.')[0]}.fifo"}
+
+
+def group(lab: Lab) -> str:
+    return GROUP + lab.env["STREAM_GROUP_SUFFIX"]
+
+
+async def close_days(lab: Lab) -> None:
+    """Have the day of whoever waits close now: their clocks are where it is past nine, on a new date each time."""
+    await lab.pool.execute("UPDATE users SET time_zone = 'Etc/GMT-14' WHERE extract(hour FROM now()) >= 19")
+    await lab.pool.execute("UPDATE users SET time_zone = 'Etc/GMT+' || (extract(hour FROM now()) - 9)::int "
+                           "WHERE extract(hour FROM now()) BETWEEN 10 AND 18")  # fmt: skip
+    await lab.pool.execute("UPDATE users SET time_zone = 'Etc/GMT-' || (10 - extract(hour FROM now()))::int "
+                           "WHERE extract(hour FROM now()) < 10")  # fmt: skip
+    await lab.pool.execute("UPDATE digests SET local_date = local_date - 400, id = gen_random_uuid()")
+    await lab.pool.execute("UPDATE digest_owners SET due_at = now(), last_day = NULL WHERE is_pending")
+
+
+async def every_view_is_told_once(lab: Lab, events: list[ShareEvent]) -> None:
+    await lab.applied(group(lab), 240)
+    waiting = await lab.pool.fetchval("SELECT coalesce(sum(views), 0) FROM digest_counts")
+    rows = await lab.pool.fetch("SELECT content FROM digests")
+    told = sum(orjson.loads(row["content"])["totals"]["views"] for row in rows)
+    assert waiting + told == len({event.event_id for event in events if is_told(event)})
+
+
+async def test_killed_at_random_moments_and_everything_sent_twice(lab: Lab) -> None:
+    events = story(EVENTS)
+    part = len(events) // (KILLS + 1)
+    dice = random.Random(3)
+    for number in range(KILLS):
+        lab.produce_events(events[number * part : (number + 1) * part])
+        before = sum((await lab.watermarks(group(lab))).values())
+        worker = lab.start("digest", STREAM_INSTANCE_ID="worker-1", STREAM_MAX_POLL_RECORDS="50")
+
+        async def moving(before: int = before) -> bool:
+            return sum((await lab.watermarks(group(lab))).values()) > before
+
+        await eventually(moving, 60, "the worker applies something")
+        await close_days(lab)
+        await asyncio.sleep(dice.uniform(0, 0.3))
+        worker.kill()
+        worker.wait()
+    lab.produce_events(events[KILLS * part :])
+    lab.produce_events(events)
+    lab.start("digest", STREAM_INSTANCE_ID="worker-1")
+    await every_view_is_told_once(lab, events)
+    assert await lab.pool.fetchval("SELECT count(*) FROM digests") > 0
+
+
+async def test_a_second_worker_joins_and_leaves(lab: Lab) -> None:
+    events = story(EVENTS)
+    half = len(events) // 2
+    lab.produce_events(events[:half])
+    lab.start("digest")
+    for number in range(2):
+        second = lab.start("digest")
+        lab.produce_events(events[half + number * (half // 2) : half + (number + 1) * (half // 2)])
+        await asyncio.sleep(4)
+        await close_days(lab)
+        second.send_signal(signal.SIGKILL if number else signal.SIGTERM)
+        second.wait(30)
+    lab.produce_events(events[half + 2 * (half // 2) :])
+    await every_view_is_told_once(lab, events)
+
+
+async def test_a_frozen_worker_adds_nothing_when_it_wakes(lab: Lab) -> None:
+    events = story(EVENTS)
+    half = len(events) // 2
+    lab.produce_events(events[:half])
+    frozen = lab.start("digest")
+
+    async def moving() -> bool:
+        return sum((await lab.watermarks(group(lab))).values()) > 0
+
+    await eventually(moving, 60, "the first worker applies something")
+    frozen.send_signal(signal.SIGSTOP)
+    lab.start("digest")
+    lab.produce_events(events[half:])
+    await lab.applied(group(lab), 240)
+    frozen.send_signal(signal.SIGCONT)
+    await asyncio.sleep(3)
+    await every_view_is_told_once(lab, events)
