@@ -71,7 +71,9 @@ async def put_preferences(request: Request, user: User, api: Api) -> Response:
 async def ask_unsubscribe(token: str, api: Api) -> Response:
     """A page with a button: programs that follow links in letters must not unsubscribe anybody."""
     wish = _read(token, api)
-    page = render("unsubscribe.html", title="No more of these?", what=_WORDS[wish.category, wish.channel])
+    what = _WORDS[wish.category, wish.channel]
+    text = f"You will get no more {what}. In your settings you can switch them on again."
+    page = render("unsubscribe.html", title="No more of these?", text=text)
     return Response(page, media_type=HTML, headers=_NO_STORE)
 
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from clients.bigquery import Warehouse
 from tests.lab import Lab, open_lab
+from tests.warehouse import open_warehouse
+
+
+@pytest.fixture
+async def warehouse() -> AsyncIterator[Warehouse]:
+    async with open_warehouse(f"faults_{uuid4().hex[:12]}") as warehouse:
+        yield warehouse
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -19,16 +18,10 @@ from schemas.event import ShareEvent
 from schemas.segment import said_by
 from sinks import bigquery, segment
 from tests.lab import Lab, eventually, open_lab, story
-from tests.warehouse import open_warehouse, rows_of
+from tests.warehouse import rows_of
 
 EVENTS = int(os.environ.get("FAULT_EVENTS", "4000")) // 4
 KILLS = int(os.environ.get("FAULT_KILLS", "4"))
-
-
-@pytest.fixture
-async def warehouse() -> AsyncIterator[Warehouse]:
-    async with open_warehouse(f"faults_{uuid4().hex[:12]}") as warehouse:
-        yield warehouse
 
 
 @pytest.fixture

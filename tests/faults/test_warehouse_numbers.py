@@ -29,7 +29,6 @@ from ops.simulation.sessions import messages_of
 from schemas.segment import encode
 from sinks import bigquery, segment
 from tests.lab import Lab, eventually, open_lab
-from tests.warehouse import made_warehouse
 
 EVENTS = int(os.environ.get("FAULT_NUMBERS", "3000"))
 # Of the clients' messages; the system's own come with the events.
@@ -147,12 +146,6 @@ COUNTS: dict[str, tuple[str, str]] = {
         "SELECT count(*), count(DISTINCT who) FROM m WHERE kind = 'identify'",
     ),
 }  # fmt: skip
-
-
-@pytest.fixture
-async def warehouse() -> AsyncIterator[Warehouse]:
-    with made_warehouse(f"numbers_{os.getpid()}_{random.randrange(10**6)}") as warehouse:
-        yield warehouse
 
 
 @pytest.fixture
