@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from api import (
     create,
     dashboard,
+    devices,
     errors,
     health,
     items,
@@ -102,7 +103,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.add_middleware(Surroundings)
     errors.install(app)
     # The first that matches is taken: what is asked most comes first.
-    for module in (page, lookup, create, items, preview, shares, segment, me, preferences, dashboard, health):
+    for module in (page, lookup, create, items, preview, shares, segment, me, preferences, devices, dashboard, health):
         app.include_router(module.router)
     document = app.openapi
     app.openapi = lambda: _with_sign_in(document())  # type: ignore[method-assign]  # FastAPI's documented way

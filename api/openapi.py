@@ -197,6 +197,13 @@ class Preferences(Answer):
     orders: Ways
 
 
+class Device(Answer):
+    """A device that gets push notifications."""
+
+    device_id: str
+    platform: str
+
+
 class Health(Answer):
     """How the process is."""
 

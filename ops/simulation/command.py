@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from clients.registry import open_codec
 from config.settings import ApiSettings, AuthSettings, KafkaSettings, PostgresSettings, SegmentSettings, load
 from ops.simulation import delivery, plan, world
-from ops.simulation.sessions import messages_of
+from ops.simulation.sessions import MESSAGES_OF_A_SHARE, messages_of
 from ops.tokens import NoSigningKey, signer
 
 console = Console()
@@ -63,18 +63,18 @@ def simulate(
                 kafka = load(KafkaSettings)
                 delivery.to_topic(story, kafka, open_codec(kafka), advance)
         if clients:
-            sessions = list(messages_of(story, people))
-            if through is Way.API:
-                # Of the shares that it made the API says so itself.
-                sessions = [message for message in sessions if message.event != "share_completed"]
-            with _progress(len(sessions)) as advance:
+            # One after the other: those of ten million events do not fit into memory.
+            sessions = messages_of(story, people)
+            with _progress(MESSAGES_OF_A_SHARE * len(story.stories)) as advance:
                 if through is Way.API:
                     key = next(iter(load(SegmentSettings).keys), "")
+                    # Of the shares that it made the API says so itself.
+                    others = (message for message in sessions if message.event != "share_completed")
                     base_url = f"http://{api.host}:{api.port}"
-                    asyncio.run(delivery.messages_through_api(sessions, base_url, key, advance))
+                    sent = asyncio.run(delivery.messages_through_api(others, base_url, key, advance))
                 else:
-                    delivery.messages_to_topic(sessions, kafka, advance)
-            console.print(f"{len(sessions):,} messages of clients")
+                    sent = delivery.messages_to_topic(sessions, kafka, advance)
+            console.print(f"{sent:,} messages of clients")
     except (NoSigningKey, delivery.DeliveryFailed) as error:
         console.print(f"[red]{error}[/]")
         raise typer.Exit(1) from None

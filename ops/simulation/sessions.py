@@ -23,10 +23,12 @@ _LIBRARIES = {
     "mobile": Library(name="analytics-ios", version="4.1.6"),
 }
 _SECOND = 1_000
+# About as many, for whoever wants to know before they are made.
+MESSAGES_OF_A_SHARE = 16
 
 
 def messages_of(plan: Plan, world: World) -> Iterator[SegmentMessage]:
-    """Every message around the shares of *plan*: about 17 for each share, in no order, the same for the same plan."""
+    """Every message around the shares of *plan*: about 16 for each share, in no order, the same for the same plan."""
     dice = random.Random(f"{plan.name}:sessions")
     known: set[str] = set()
     for story in plan.stories:

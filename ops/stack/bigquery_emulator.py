@@ -1,9 +1,9 @@
-"""bqemulator, run by its own interpreter, with a connection to DuckDB for each thread, and threads enough.
+"""bqemulator, run by its own interpreter: a connection to DuckDB for each thread, threads enough, memory within bounds.
 
 As it comes, appends (in a thread of gRPC's) and queries (in the main thread) share one connection. That is not safe:
 one waits for DuckDB holding Python's lock, the other for Python's lock holding DuckDB's, and both for ever. And an
 append whose client has gone away keeps its thread; asyncio's own few would soon all be taken, and every append wait for
-ever.
+ever. DuckDB by itself takes four fifths of the machine's memory, which others need here.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _start = EmulatorServer.start
 async def _start_with_threads(server: EmulatorServer) -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(512))
     await _start(server)
+    _shared(server._engine).execute("SET memory_limit = '3GB'")
 
 
 EmulatorServer.start = _start_with_threads
