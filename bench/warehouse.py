@@ -39,7 +39,7 @@ from tests.warehouse import made_warehouse, open_warehouse
 
 console = Console(stderr=True)
 _BATCH = 500  # the spec's
-_BULK = 10_000
+_BULK = 5_000
 TITLES = {
     "sink": "(a) the warehouse agent's sink",
     "bare": "(b) bare loop, a call an append",
