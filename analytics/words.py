@@ -12,6 +12,8 @@ from analytics.report import Report, Rows, Span, Totals
 
 VIRAL_TARGET = 0.1
 _ENGLISH = Locale("en")
+# In a country with fewer a handful of views would be a record.
+_ENOUGH_USERS = 1_000
 # From so much on a change is told as a multiple.
 _MANIFOLD = 2.0
 _CHANNELS = {
@@ -208,9 +210,13 @@ def _products(rows: Rows) -> str:
 
 
 def _countries(rows: Rows) -> str:
-    known = [row for row in rows if row["users"]]
+    known = [row for row in rows if (row["users"] or 0) >= _ENOUGH_USERS]
+    if not rows:
+        return "No views from any country."
     if not known:
-        return "No views from a country with users."
+        most = max(rows, key=lambda row: row["views"])
+        part = percent(most["views"] / sum(row["views"] for row in rows), 0)
+        return f"Most views come from {country(most['country'])}: {part} of them."
     first = max(known, key=lambda row: row["views"] / row["users"])
     rate = 100_000 * first["views"] / first["users"]
     return f"Most views for its users: {country(first['country'])}, {number(rate)} for 100{chr(0x202F)}000."

@@ -1,4 +1,4 @@
-"""Plays the spec's nine HTTP traces and a month of a simulated shop, then shows what each consumer made of them."""
+"""Plays the spec's nine HTTP traces and eight weeks of a simulated shop, then shows what each consumer made of them."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ async def main() -> int:
         await _show_share(connection, token)
         _show_warehouse(token)
         _save_picture(http, token, base)
-    console.print(Rule(f"[bold]{shop.DAYS} days of a simulated shop[/]", align="left"))
-    await shop.open_for_a_month(connection, kafka, console)
+    console.print(Rule("[bold]Eight weeks of a simulated shop[/]", align="left"))
+    await shop.open_for_weeks(connection, kafka, console)
     await _settled(connection, kafka, token)
     await _show_groups(connection, kafka)
     await shop.show_dashboard(connection, _folder() / "dashboard.html", console)

@@ -1,4 +1,4 @@
-"""A month of a simulated shop, straight to the topics, and what analysts then see of it."""
+"""Eight weeks of a simulated shop, straight to the topics, and what analysts then see of them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from ops.simulation import delivery, plan, world
 from ops.simulation.sessions import messages_of
 from streams.reference_tables import refresh
 
-EVENTS = 1_500
+EVENTS = 2_000
 DAYS = 28
+# The dashboard compares with as many days before.
+_SIMULATED_DAYS = 2 * DAYS
 
 
-async def open_for_a_month(connection: asyncpg.Connection, kafka: KafkaSettings, console: Console) -> None:
-    """Append the month's events and messages. The same day's demo appends the same ones, which are known by then."""
+async def open_for_weeks(connection: asyncpg.Connection, kafka: KafkaSettings, console: Console) -> None:
+    """Append the weeks' events and messages. The same day's demo appends the same ones, which are known by then."""
     end = plan.default_end(datetime.now(UTC))
     people = world.make(1, EVENTS)
-    story = plan.make(1, EVENTS, end, DAYS, people)
+    story = plan.make(1, EVENTS, end, _SIMULATED_DAYS, people)
     await world.write(connection, people, end)
     with console.status("simulating"):
         events = await asyncio.to_thread(delivery.to_topic, story, kafka, open_codec(kafka), lambda _: None)
@@ -36,7 +38,7 @@ async def open_for_a_month(connection: asyncpg.Connection, kafka: KafkaSettings,
             delivery.messages_to_topic, messages_of(story, people), kafka, lambda _: None
         )
     console.print(
-        f"{events:,} events of {len(story.stories):,} shares, {messages:,} messages of clients, over {DAYS} days"
+        f"{events:,} events of {len(story.stories):,} shares, {messages:,} messages of clients, over {_SIMULATED_DAYS} days"
     )
 
 

@@ -92,6 +92,13 @@ def test_a_change_is_told_as_people_would(before: int, expected: str) -> None:
     assert words.headlines(report)["engagement"].endswith(expected)
 
 
+def test_a_country_with_a_handful_of_users_makes_no_headline() -> None:
+    few = replace(
+        REPORT, countries=[{"country": "FR", "views": 5, "users": 1}, {"country": "US", "views": 15, "users": 90}]
+    )
+    assert words.headlines(few)["countries"] == "Most views come from United States: 75 % of them."
+
+
 def test_the_eight_metrics() -> None:
     assert [(metric.name, metric.value, metric.change_words) for metric in words.metrics(REPORT)] == [
         ("Shares a day", "10.0", "+100 %"),
