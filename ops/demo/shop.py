@@ -38,7 +38,8 @@ async def open_for_weeks(connection: asyncpg.Connection, kafka: KafkaSettings, c
             delivery.messages_to_topic, messages_of(story, people), kafka, lambda _: None
         )
     console.print(
-        f"{events:,} events of {len(story.stories):,} shares, {messages:,} messages of clients, over {_SIMULATED_DAYS} days"
+        f"{events:,} events of {len(story.stories):,} shares, {messages:,} messages of clients, "
+        f"over {_SIMULATED_DAYS} days"
     )
 
 
