@@ -29,7 +29,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = subprocess.run(
             [RUN, "wishlist", "dashboard", "--out", str(out)], check=True, capture_output=True, text=True, cwd=ROOT
         )
-        assert "made for light, dark and paper" in done.stdout.replace("\n", " ")
+        assert "made for light, dark and paper" in " ".join(done.stdout.split())
         return '"Web":' in out.read_text()
 
     eventually(shows_them, 120)
