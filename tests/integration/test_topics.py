@@ -17,9 +17,10 @@ from ops.topics import ensure
 @pytest.fixture
 def kafka() -> Iterator[KafkaSettings]:
     name = f"topics-{uuid4().hex[:12]}"
-    settings = KafkaSettings(events_topic=name, dlq_topic=f"{name}.dlq")
+    settings = KafkaSettings(events_topic=name, dlq_topic=f"{name}.dlq", segment_topic=f"{name}.segment")
     yield settings
-    AdminClient({"bootstrap.servers": settings.bootstrap_servers}).delete_topics([name, f"{name}.dlq"])
+    names = [settings.events_topic, settings.segment_topic, settings.dlq_topic]
+    AdminClient({"bootstrap.servers": settings.bootstrap_servers}).delete_topics(names)
 
 
 def settings_of(kafka: KafkaSettings, topic: str) -> dict[str, str]:
@@ -56,13 +57,21 @@ def test_the_dead_letter_topic(kafka: KafkaSettings) -> None:
     assert found["cleanup.policy"] == "delete"
 
 
+def test_the_topic_of_segments_messages(kafka: KafkaSettings) -> None:
+    list(ensure(kafka))
+    assert partitions_of(kafka, kafka.segment_topic) == 6
+    found = settings_of(kafka, kafka.segment_topic)
+    assert found["retention.ms"] == str(30 * 24 * 3_600 * 1_000)
+    assert found["compression.type"] == "lz4"
+
+
 def test_making_them_again_changes_nothing_even_by_several_at_once(kafka: KafkaSettings) -> None:
-    names = {kafka.events_topic, kafka.dlq_topic}
+    names = [kafka.events_topic, kafka.segment_topic, kafka.dlq_topic]
     with ThreadPoolExecutor(3) as pool:
         answers = list(pool.map(lambda _: list(ensure(kafka)), range(3)))
     for lines in answers:
-        assert {line.replace("created ", "").replace(" is there", "") for line in lines} == names
-    assert list(ensure(kafka)) == [f"{kafka.events_topic} is there", f"{kafka.dlq_topic} is there"]
+        assert {line.replace("created ", "").replace(" is there", "") for line in lines} == set(names)
+    assert list(ensure(kafka)) == [f"{name} is there" for name in names]
 
 
 def test_production_keeps_three_copies_and_needs_two(monkeypatch: pytest.MonkeyPatch) -> None:
