@@ -18,6 +18,7 @@ from ops.stack.state import State
 console = Console(stderr=True)
 LONG = {
     "FAULT_EVENTS": "100000",
+    "FAULT_NUMBERS": "1000000",
     "FAULT_KILLS": "20",
     "FAULT_JOINS": "5",
     "FAULT_CARDS": "500",
