@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
@@ -31,8 +32,13 @@ def settings_of(kafka: KafkaSettings, topic: str) -> dict[str, str]:
 
 
 def partitions_of(kafka: KafkaSettings, topic: str) -> int:
+    """How many; a broker may hear of a topic a moment after it was made."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    return len(admin.list_topics(topic, timeout=10).topics[topic].partitions)
+    give_up = time.monotonic() + 10
+    while not (found := len(admin.list_topics(topic, timeout=10).topics[topic].partitions)):
+        assert time.monotonic() < give_up, f"{topic} has no partitions"
+        time.sleep(0.1)
+    return found
 
 
 def test_the_events_topic(kafka: KafkaSettings) -> None:
