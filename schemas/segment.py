@@ -194,7 +194,7 @@ def row_of(message: SegmentMessage, user_id: str | None) -> dict[str, Any]:
         "received_at": message.received_at,
         "variant": said.variant,
         "platform": said.platform or traits.platform,
-        "share_channel": None if said.share_channel is None else str(said.share_channel),
+        "share_channel": said.share_channel,
         "share_token": said.share_token,
         "share_id": None if said.share_token is None else str(share_id_for(said.share_token)),
         "wishlist_item_count": said.wishlist_item_count,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import gettempdir
@@ -23,10 +23,11 @@ from clients import logs
 from clients.postgres import Database
 from clients.registry import open_codec
 from config.settings import KafkaSettings, LogSettings, PostgresSettings, StreamSettings, load
+from schemas.codec import Codec
 from sinks.contract import Sink
 from streams.decoding import dead_letter, segment_messages, share_events
 from streams.dlq import LARGEST_DEAD_LETTER, DeadLetterWriter
-from streams.engine import Engine
+from streams.engine import Decode, Engine
 from streams.transport import BatchTransport
 
 
@@ -61,38 +62,46 @@ def topic_ids(kafka: KafkaSettings) -> Callable[[str], UUID]:
     return ask
 
 
-def share_event_agent(name: str, group: str, make_sink: Callable[[Database, str], Sink], **batching: float) -> AgentApp:
+MakeSink = Callable[[Database, str], Sink]
+
+
+def share_event_agent(name: str, group: str, make_sink: MakeSink, **batching: float) -> AgentApp:
     """The app of an agent that reads share events; what it cannot apply goes to the DLQ.
 
     *batching* are fields of :class:`config.settings.StreamSettings` for this agent alone.
     """
-    kafka, settings = load(KafkaSettings), load(StreamSettings).model_copy(update=batching)
-    group += settings.group_suffix
-    engine = Engine(
-        sink=make_sink(Database(load(PostgresSettings)), group),
-        decode=share_events(open_codec(kafka), group),
-        dead_letters=DeadLetterWriter(kafka),
-        settings=settings,
-        topic_ids=topic_ids(kafka),
-    )
-    return build_app(name, group, engine, kafka.events_topic)
+    kafka = load(KafkaSettings)
+    return _with_dead_letters(name, group, make_sink, share_events, batching, kafka.events_topic)
 
 
-def segment_agent(name: str, group: str, make_sink: Callable[[Database, str], Sink], **batching: float) -> AgentApp:
+def segment_agent(name: str, group: str, make_sink: MakeSink, **batching: float) -> AgentApp:
     """As :func:`share_event_agent`, for messages of the Segment interface and what share events say of themselves."""
-    kafka, settings = load(KafkaSettings), load(StreamSettings).model_copy(update=batching)
+    kafka = load(KafkaSettings)
+    decode = partial(segment_messages, events_topic=kafka.events_topic)
+    return _with_dead_letters(name, group, make_sink, decode, batching, kafka.segment_topic, kafka.events_topic)
+
+
+def _with_dead_letters(
+    name: str,
+    group: str,
+    make_sink: MakeSink,
+    decode: Callable[[Codec, str], Decode],
+    batching: Mapping[str, float],
+    *topics: str,
+) -> AgentApp:
+    kafka, settings = load(KafkaSettings), load(StreamSettings).model_copy(update=dict(batching))
     group += settings.group_suffix
     engine = Engine(
         sink=make_sink(Database(load(PostgresSettings)), group),
-        decode=segment_messages(open_codec(kafka), group, kafka.events_topic),
+        decode=decode(open_codec(kafka), group),
         dead_letters=DeadLetterWriter(kafka),
         settings=settings,
         topic_ids=topic_ids(kafka),
     )
-    return build_app(name, group, engine, kafka.segment_topic, kafka.events_topic)
+    return build_app(name, group, engine, *topics)
 
 
-def dead_letter_agent(name: str, group: str, make_sink: Callable[[Database, str], Sink]) -> AgentApp:
+def dead_letter_agent(name: str, group: str, make_sink: MakeSink) -> AgentApp:
     """The app of an agent that reads the DLQ. What it cannot keep stops it: there is no second DLQ."""
     kafka, settings = load(KafkaSettings), load(StreamSettings)
     group += settings.group_suffix

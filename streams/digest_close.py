@@ -99,23 +99,24 @@ class DigestCloser:
     async def _close(
         self, connection: PoolConnectionProxy, owners: Sequence[asyncpg.Record], now: datetime
     ) -> tuple[int, int]:
-        days = {owner["owner_id"]: day_to_close(now, _zone(owner["time_zone"]), owner["last_day"]) for owner in owners}
+        found = [(owner, day_to_close(now, _zone(owner["time_zone"]), owner["last_day"])) for owner in owners]
         # Whose clock shows another day by now, after a pause of ours or a move of theirs: their next nine.
-        await self._plan(connection, [owner for owner in owners if days[owner["owner_id"]] is None], now)
-        closing = {owner["owner_id"]: owner for owner in owners if days[owner["owner_id"]] is not None}
+        await self._plan(connection, [owner for owner, day in found if day is None], now)
+        closing = {owner["owner_id"]: owner for owner, day in found if day is not None}
+        days = {owner["owner_id"]: day for owner, day in found if day is not None}
         if not closing:
             return 0, 0
-        ids, dates = list(closing), [days[owner] for owner in closing]
+        ids, dates = list(days), list(days.values())
         contents = await self._contents(connection, ids, dates)
         written = [owner for owner in ids if contents[owner] is not None and closing[owner]["wanted"]]
         await connection.execute(
             """INSERT INTO digests (id, owner_id, local_date, content, due_at)
                SELECT id, owner_id, day, content, $5
                FROM unnest($1::uuid[], $2::uuid[], $3::date[], $4::jsonb[]) AS of(id, owner_id, day, content)""",
-            [digest_id(owner, _date(days[owner])) for owner in written],
+            [digest_id(owner, days[owner]) for owner in written],
             written,
             [days[owner] for owner in written],
-            [_json(closing[owner], _date(days[owner]), contents[owner]) for owner in written],
+            [_json(closing[owner], days[owner], contents[owner]) for owner in written],
             now,
         )
         await connection.execute(
@@ -129,7 +130,7 @@ class DigestCloser:
         return len(closing), len(written)
 
     async def _contents(
-        self, connection: PoolConnectionProxy, owners: Sequence[UUID], dates: Sequence[date | None]
+        self, connection: PoolConnectionProxy, owners: Sequence[UUID], dates: Sequence[date]
     ) -> dict[UUID, dict[str, Any] | None]:
         """Take what is counted for *owners*: each count goes into one digest, and is gone from here."""
         counts = by_owner(
@@ -171,11 +172,6 @@ def _zone(name: str) -> ZoneInfo:
         # Nobody else waits for it, and its owner gets a digest all the same.
         metrics.DIGESTS.labels("unknown_zone").inc()
         return zone_of("UTC")
-
-
-def _date(day: date | None) -> date:
-    assert day is not None
-    return day
 
 
 def _json(owner: asyncpg.Record, day: date, content: Mapping[str, Any] | None) -> str:
