@@ -22,8 +22,8 @@ from clients import metrics
 from clients.logs import get_logger
 from clients.postgres import Database
 from config.settings import DigestSettings
-from digests.content import by_owner, content_of, digest_id
-from digests.schedule import UnknownZone, day_to_close, next_close, zone_of
+from notifications.digest import by_owner, content_of, digest_id
+from notifications.schedule import UnknownZone, day_to_close, next_close, zone_of
 
 _AT_ONCE = 500
 _RETRY_SECONDS = 1.0

@@ -20,7 +20,7 @@ from clients.postgres import Database
 from clients.queue import MOST_AT_ONCE, Message, NotificationQueue, QueueError
 from clients.unsubscribe import UnsubscribeLinks, Wish
 from config.settings import DigestSettings
-from digests.mail import render
+from notifications.mail import render
 
 CATEGORY, CHANNEL = "social", "digest"
 TYPE = "wishlist_share_digest"

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from digests.schedule import UnknownZone, closes_at, day_to_close, next_close, zone_of
+from notifications.schedule import UnknownZone, closes_at, day_to_close, next_close, zone_of
 
 
 def utc(text: str) -> datetime:

@@ -34,7 +34,7 @@ class Mail:
 
 
 def render(content: Mapping[str, Any], *, unsubscribe_url: str, lists_url: str) -> Mail:
-    """The mail of a digest's *content* (:func:`digests.content.content_of`, with name, locale and date)."""
+    """The mail of a digest's *content* (:func:`notifications.digest.content_of`, with name, locale and date)."""
     language = language_of(content["locale"])
     locale = Locale(language)
 
