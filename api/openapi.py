@@ -174,6 +174,13 @@ class Visibility(Answer):
     visible: bool
 
 
+class QuietHours(Answer):
+    """When no push notifications come: HH:MM, by the user's own clock."""
+
+    start: str
+    end: str
+
+
 class Me(Answer):
     """The signed-in user."""
 
@@ -181,6 +188,7 @@ class Me(Answer):
     display_name: str
     time_zone: str
     locale: str
+    quiet_hours: QuietHours | None
 
 
 class Ways(Answer):

@@ -38,6 +38,15 @@ REFERENCE_REFRESHED = Gauge(
 DIGESTS = Counter(
     "wishlist_digests_total", "Owners' digests: written, not_wanted, unknown_zone, sent, dropped, failed.", ["outcome"]
 )
+PUSHES = Counter(
+    "wishlist_pushes_total",
+    "Push notifications, of owners: told, quiet, not_wanted, no_device; of devices: taken, gone, refused, later, late, "
+    "taken_over (from a worker that did not say what became of it).",
+    ["outcome"],
+)
+PUSH_SECONDS = Histogram(
+    "wishlist_push_seconds", "From an item's addition to the push service's acceptance.", buckets=_SLOW
+)
 DASHBOARD_MADE = Gauge("wishlist_dashboard_timestamp_seconds", "When the dashboard was last made.")
 GROUP_STOPPED = Gauge("wishlist_group_stopped", "1 where a group stopped itself.", ["consumer_group"])
 

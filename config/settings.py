@@ -185,6 +185,21 @@ class DigestSettings(BaseSettings):
     check_seconds: float = Field(5.0, gt=0, description="How often is looked for owners whose day closes.")
 
 
+class PushSettings(BaseSettings):
+    """Push notifications to owners: an item of theirs was added."""
+
+    model_config = SettingsConfigDict(env_prefix="PUSH_")
+
+    collapse_seconds: float = Field(
+        60.0, ge=0, description="After a push about a wishlist, what else is added from it is told together."
+    )
+    latest_seconds: float = Field(
+        86_400.0, gt=0, description="What has happened longer ago than this is not told any more."
+    )
+    at_once: int = Field(50, ge=1, description="Pushes under way at once, for each of FCM and APNs.")
+    check_seconds: float = Field(0.25, gt=0, description="How often is looked for pushes that are due.")
+
+
 class QueueSettings(BaseSettings):
     """The notification hub's queue: SQS."""
 

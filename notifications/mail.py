@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
 from typing import Any
 
-from babel import Locale, UnknownLocaleError
+from babel import Locale
 from babel.dates import format_date
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from notifications.words import language_of, translations
+
 _HERE = Path(__file__).parent
-# English is what the templates are written in.
-LANGUAGES = ("en", *sorted(path.stem for path in (_HERE / "locale").glob("*.po")))
 _MOST_PLACES = 3
 
 
@@ -58,27 +54,6 @@ def render(content: Mapping[str, Any], *, unsubscribe_url: str, lists_url: str) 
 
 
 _NAMES = ("subject.txt", "digest.html", "digest.txt")
-
-
-def language_of(locale: str) -> str:
-    """The language that a person with *locale* gets: theirs where there is a translation, else English."""
-    try:
-        language = str(Locale.parse(locale, sep="-").language)
-    except (UnknownLocaleError, ValueError, TypeError):
-        return "en"
-    return language if language in LANGUAGES else "en"
-
-
-@cache
-def translations(language: str) -> NullTranslations:
-    """The sentences of *language*, compiled from its ``.po`` file."""
-    if language == "en":
-        return NullTranslations()
-    compiled = io.BytesIO()
-    with (_HERE / "locale" / f"{language}.po").open("rb") as source:
-        write_mo(compiled, read_po(source, locale=language))
-    compiled.seek(0)
-    return GNUTranslations(compiled)
 
 
 @cache
