@@ -22,6 +22,7 @@ from sinks.contract import Batch, DeadLetter, Fenced, GroupStopped, Move, Partit
 from sinks.dead_letters import DeadLetterStore
 from sinks.digest import DigestCounts
 from sinks.previews import PreviewQueue
+from sinks.push import PushQueue
 from sinks.segment import SegmentTable
 from sinks.share_store import ShareStore
 from tests.lab import open_database
@@ -35,14 +36,17 @@ FACTORIES: dict[str, Callable[[Database, str], Sink]] = {
     "previews": PreviewQueue,
     "dead_letters": DeadLetterStore,
     "digest": DigestCounts,
+    "push": PushQueue,
     "bigquery": lambda database, group: ShareEventTable(database, group, Warehouse(WarehouseSettings(dataset=DATASET))),
     "segment": lambda database, group: SegmentTable(database, group, Warehouse(WarehouseSettings(dataset=DATASET))),
     "memory": lambda _, group: MemorySink(group),  # what the engine's own tests use
 }
+# Most have a use for a share that is made.
+_USED: dict[type, EventType] = {DigestCounts: EventType.VIEWED, PushQueue: EventType.ITEM_ADDED}
 TABLES = (
     "watermarks", "ledger", "wishlist_shares", "share_item_visibility", "share_visitors",
     "wishlist_items", "wishlists", "previews", "dead_letters", "warehouse_appends", "digest_owners", "digest_counts",
-    "digest_visitors",
+    "digest_visitors", "pushes",
 )  # fmt: skip
 
 
@@ -125,9 +129,7 @@ async def test_a_new_partition_begins_where_the_log_does(sink: Sink, partition: 
 
 async def test_applying_moves_the_watermark(sink: Sink, partition: Partition) -> None:
     await sink.positions({partition: 0})
-    # Digests are of views; the others have a use for a share that is made.
-    kind = EventType.VIEWED if isinstance(sink, DigestCounts) else EventType.CREATED
-    done = await sink.apply(batch(partition, 0, 5, [event(kind)]))
+    done = await sink.apply(batch(partition, 0, 5, [event(_USED.get(type(sink), EventType.CREATED))]))
     assert done.applied == 1
     assert await sink.positions({partition: 0}) == {partition: 5}
 
@@ -164,7 +166,7 @@ async def test_a_topic_made_anew_stops_the_group(sink: Sink, partition: Partitio
 
 
 async def test_events_read_again_change_nothing(database: Database, partition: Partition) -> None:
-    for name in ("share_store", "previews", "bigquery", "segment", "digest"):
+    for name in ("share_store", "previews", "bigquery", "segment", "digest", "push"):
         sink = FACTORIES[name](database, f"test-{uuid4()}")
         token = new_share_token()
         events = [

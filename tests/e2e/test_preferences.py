@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.conftest import BROWSER, Owner, Product, eventually
 
+ME = "/api/v2/me"
 PATH = "/api/v2/me/notification-preferences"
 QUEUE = "wishlist-social-notifications.fifo"
 
@@ -57,9 +58,7 @@ def test_a_bad_wish_is_told_what_to_send(client: httpx.Client, owner: Owner, bod
 def test_a_digest_comes_when_the_owners_day_closes_and_its_link_ends_it(
     client: httpx.Client, product: Product, owner: Owner, share: str
 ) -> None:
-    client.patch(
-        "/api/v2/me", json={"time_zone": "Asia/Tokyo", "locale": "de"}, headers=owner.headers
-    ).raise_for_status()
+    client.patch(ME, json={"time_zone": "Asia/Tokyo", "locale": "de"}, headers=owner.headers).raise_for_status()
     client.get(f"/api/v2/wishlists/shared/{share}").raise_for_status()
     counted = "SELECT 1 FROM digest_counts c JOIN users u ON u.id = c.owner_id WHERE u.public_id = $1 AND c.views = 1"
     eventually(lambda: bool(product.sql(counted, owner.user)))
@@ -99,3 +98,36 @@ def test_a_link_that_nobody_made_ends_nothing(client: httpx.Client, token: str) 
     for method in ("GET", "POST"):
         answer = client.request(method, f"/unsubscribe/{token}", headers={"User-Agent": BROWSER})
         assert answer.status_code in {400, 404}
+
+
+def test_quiet_hours_are_a_users_own(client: httpx.Client, owner: Owner) -> None:
+    def quiet() -> Any:
+        return client.get(ME, headers=owner.headers).json()["quiet_hours"]
+
+    def change(body: Any) -> httpx.Response:
+        return client.patch(ME, json=body, headers=owner.headers)
+
+    assert quiet() == {"start": "22:00", "end": "08:00"}
+    assert change({"quiet_hours": {"start": "13:30", "end": "15:00"}}).json()["quiet_hours"] == quiet()
+    assert change({"locale": "de"}).status_code == 200
+    assert quiet() == {"start": "13:30", "end": "15:00"}, "what is left out stays"
+    assert change({"quiet_hours": None}).status_code == 200
+    assert quiet() is None
+
+
+@pytest.mark.parametrize(
+    ("hours", "field"),
+    [
+        ({"start": "24:00", "end": "08:00"}, "quiet_hours.start"),
+        ({"start": "22:00", "end": "8:00"}, "quiet_hours.end"),
+        ({"start": "22:00"}, "quiet_hours.end"),
+        ({"start": "22:00", "end": "08:00", "zone": "UTC"}, "quiet_hours.zone"),
+        ("22:00-08:00", "quiet_hours"),
+    ],
+)
+def test_quiet_hours_that_are_none_are_told_what_to_send(
+    client: httpx.Client, owner: Owner, hours: Any, field: str
+) -> None:
+    answer = client.patch(ME, json={"quiet_hours": hours}, headers=owner.headers)
+    assert answer.status_code == 422
+    assert [wrong["field"] for wrong in answer.json()["details"]] == [field]
