@@ -35,12 +35,12 @@ class NotificationQueue:
     """Async face of boto3's client."""
 
     def __init__(self, settings: QueueSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._url: str | None = None
 
     @cached_property
     def _client(self) -> Any:
-        settings = self._settings
+        settings = self.settings
         return boto3.client(
             "sqs",
             endpoint_url=settings.endpoint_url,
@@ -71,20 +71,20 @@ class NotificationQueue:
 
     def _ensure(self) -> bool:
         try:
-            self._client.get_queue_url(QueueName=self._settings.queue)
+            self._client.get_queue_url(QueueName=self.settings.queue)
             return False
         except self._client.exceptions.QueueDoesNotExist:
-            attributes = {"FifoQueue": "true"} if self._settings.is_fifo else {}
-            self._client.create_queue(QueueName=self._settings.queue, Attributes=attributes)
+            attributes = {"FifoQueue": "true"} if self.settings.is_fifo else {}
+            self._client.create_queue(QueueName=self.settings.queue, Attributes=attributes)
             return True
 
     def _send(self, messages: Sequence[Message]) -> set[str]:
         if self._url is None:
-            self._url = self._client.get_queue_url(QueueName=self._settings.queue)["QueueUrl"]
+            self._url = self._client.get_queue_url(QueueName=self.settings.queue)["QueueUrl"]
         entries = []
         for message in messages:
             entry = {"Id": message.id.replace("-", ""), "MessageBody": message.body}
-            if self._settings.is_fifo:
+            if self.settings.is_fifo:
                 entry |= {"MessageGroupId": message.group, "MessageDeduplicationId": message.id}
             entries.append(entry)
         answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import boto3
 import orjson
 import pytest
 
@@ -24,6 +23,7 @@ from sinks.share_store import ShareStore
 from streams.digest_close import DigestCloser
 from streams.digest_relay import DigestRelay
 from tests.lab import event, open_database
+from tests.notification_hub import take_all
 
 PARTITION = Partition("events", UUID(int=7), 0)
 MAYA = key_of("user_maya")
@@ -76,18 +76,7 @@ class World:
 
     def received(self) -> list[dict[str, Any]]:
         """What the notification hub takes out of the queue."""
-        settings = self.settings
-        client = boto3.client(
-            "sqs", endpoint_url=settings.endpoint_url, region_name=settings.region,
-            aws_access_key_id="development", aws_secret_access_key="development",
-        )  # fmt: skip
-        url = client.get_queue_url(QueueName=settings.queue)["QueueUrl"]
-        found = []
-        while messages := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-            for message in messages:
-                found.append(orjson.loads(message["Body"]))
-                client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return found
+        return take_all(self.settings)
 
 
 @pytest.fixture(params=[".fifo", ""], ids=["fifo", "standard"])

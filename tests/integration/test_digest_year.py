@@ -1,6 +1,7 @@
-"""A year of digests by a driven clock: every owner, every zone, two workers that are killed at random.
+"""Digests by a driven clock: every owner, every zone, two workers that are killed at random.
 
-``DIGEST_OWNERS=20000`` is the long form.
+A year is looked at in the outbox, the weeks around each change of clocks at the far end of the queue.
+``DIGEST_OWNERS=20000 DIGEST_OWNERS_BY_WIRE=1000`` is the long form.
 """
 
 from __future__ import annotations
@@ -10,23 +11,30 @@ import os
 import random
 import zoneinfo
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
 import pytest
 
 from clients.postgres import Database
-from config.settings import DigestSettings, PostgresSettings
+from clients.queue import Message, NotificationQueue, QueueError
+from clients.unsubscribe import UnsubscribeLinks
+from config.settings import DigestSettings, PostgresSettings, QueueSettings, UnsubscribeSettings
 from schemas.event import EventType, ShareEvent
 from schemas.ids import uuid7_at
 from sinks.contract import Batch, Move, Partition
 from sinks.digest import DigestCounts
 from streams.digest_close import Closed, DigestCloser
+from streams.digest_relay import DigestRelay
 from tests.lab import event, open_database
+from tests.notification_hub import take_all
 
 OWNERS = int(os.environ.get("DIGEST_OWNERS", "76"))
+OWNERS_BY_WIRE = int(os.environ.get("DIGEST_OWNERS_BY_WIRE", "38"))
 VIEWS_EACH = 25
 ZONES = (
     "Pacific/Kiritimati", "Pacific/Apia", "Pacific/Chatham", "Pacific/Auckland", "Pacific/Fiji", "Australia/Lord_Howe",
@@ -36,7 +44,12 @@ ZONES = (
     "Africa/Casablanca", "Atlantic/Azores", "America/Nuuk", "America/Sao_Paulo", "America/St_Johns", "America/Santiago",
     "America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "Pacific/Honolulu", "Etc/GMT+12",
 )  # fmt: skip
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+YEAR = (datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=364))
+# Northern zones put their clocks forward on 8 and 29 March, southern ones back on 5 April; then the other way round.
+WEEKS = (
+    (datetime(2026, 3, 5, tzinfo=UTC), timedelta(days=35)),
+    (datetime(2026, 9, 24, tzinfo=UTC), timedelta(days=42)),
+)
 PARTITION = Partition("events", UUID(int=7), 0)
 
 
@@ -74,62 +87,125 @@ def nine_after(moment: datetime, zone: zoneinfo.ZoneInfo) -> tuple[date, datetim
         day += timedelta(days=1)
 
 
-async def test_each_owner_hears_once_a_day_at_nine(database: Database) -> None:
-    assert len(set(ZONES)) == 38
+Views = list[tuple[datetime, ShareEvent]]
+
+
+@dataclass
+class Played:
+    """What has happened: whose zone is which, when each view was, and how often a worker died."""
+
+    owners: dict[UUID, str]
+    views: Views
+    deaths: int = 0
+
+    def expected(self) -> dict[tuple[UUID, date], tuple[int, datetime]]:
+        """Views of each owner's local days, and the moment at which each day closes."""
+        days: dict[tuple[UUID, date], tuple[int, datetime]] = {}
+        for at, one in self.views:
+            day, nine = nine_after(at, zoneinfo.ZoneInfo(self.owners[one.user_id]))
+            count, _ = days.get((one.user_id, day), (0, nine))
+            days[one.user_id, day] = count + 1, nine
+        return days
+
+
+async def play(database: Database, owners: int, begin: datetime, length: timedelta) -> Played:
+    """Let *owners* be looked at from *begin* on, and two closers that die now and then close their days."""
     dice = random.Random(1)
     pool = await database.pool()
-    owners = {uuid4(): ZONES[n % 38] for n in range(OWNERS)}
+    played = Played({uuid4(): ZONES[n % len(ZONES)] for n in range(owners)}, [])
     await pool.execute(
         """INSERT INTO users (id, public_id, display_name, time_zone)
            SELECT id, id::text, 'Owner', zone FROM unnest($1::uuid[], $2::text[]) AS of(id, zone)""",
-        list(owners),
-        list(owners.values()),
+        list(played.owners),
+        list(played.owners.values()),
     )
-    views: list[tuple[datetime, ShareEvent]] = []
-    for owner in owners:
+    for owner in played.owners:
         for n in range(VIEWS_EACH):
-            at = BEGIN + timedelta(seconds=dice.randrange(364 * 86_400))
+            at = begin + timedelta(seconds=dice.randrange(int(length.total_seconds())))
             one = event(
                 EventType.VIEWED, user_id=owner, timestamp=at, visitor_hash=f"v{n}", country="DE",
                 event_id=uuid7_at(int(at.timestamp() * 1000), f"{owner}{n}".encode()),
             )  # fmt: skip
-            views.append((at, one))
-    views.sort(key=lambda pair: pair[0])
+            played.views.append((at, one))
+    played.views.sort(key=lambda pair: pair[0])
 
-    now = BEGIN
-    sink = DigestCounts(database, "digest-year")
+    now = begin
+    sink = DigestCounts(database, f"digest-{begin:%j}")
     closers = [Mortal(database, DigestSettings(), lambda: now) for _ in range(2)]
     await sink.positions({PARTITION: 0})
-    applied = deaths = 0
+    applied = 0
     while True:
         due = await pool.fetchval("SELECT min(due_at) FROM digest_owners WHERE is_pending")
-        upcoming = views[applied][0] if applied < len(views) else None
+        upcoming = played.views[applied][0] if applied < len(played.views) else None
         moments = [moment for moment in (due, upcoming) if moment is not None]
         if not moments:
-            break
+            return played
         now = max(now, min(moments)) + timedelta(seconds=dice.uniform(0, 20))
-        ready = [one for _, one in views[applied : applied + 500] if one.timestamp <= now]
+        ready = [one for _, one in played.views[applied : applied + 500] if one.timestamp <= now]
         if ready:
             await sink.apply(Batch((Move(PARTITION, applied, applied + len(ready)),), ready))
             applied += len(ready)
         while True:
             rounds = await asyncio.gather(*(closer.round() for closer in closers), return_exceptions=True)
-            deaths += sum(isinstance(one, Killed) for one in rounds)
+            played.deaths += sum(isinstance(one, Killed) for one in rounds)
             assert all(isinstance(one, Closed | Killed) for one in rounds), rounds
             if not any(isinstance(one, Killed) or one.days or one.planned for one in rounds):
                 break
 
-    expected: Counter[tuple[UUID, date]] = Counter()
-    nine: dict[tuple[UUID, date], datetime] = {}
-    for at, one in views:
-        day, moment = nine_after(at, zoneinfo.ZoneInfo(owners[one.user_id]))
-        expected[one.user_id, day] += 1
-        nine[one.user_id, day] = moment
-    rows = await pool.fetch("SELECT owner_id, local_date, content, due_at FROM digests")
+
+async def test_each_owner_hears_once_a_day_at_nine(database: Database) -> None:
+    assert len(set(ZONES)) == 38
+    played = await play(database, OWNERS, *YEAR)
+    rows = await (await database.pool()).fetch("SELECT owner_id, local_date, content, due_at FROM digests")
+    expected = played.expected()
     found = {(row["owner_id"], row["local_date"]): orjson.loads(row["content"])["totals"]["views"] for row in rows}
     assert len(found) == len(rows)
-    assert found == dict(expected)
-    late = [row["due_at"] - nine[row["owner_id"], row["local_date"]] for row in rows]
+    assert found == {day: count for day, (count, _) in expected.items()}
+    late = [row["due_at"] - expected[row["owner_id"], row["local_date"]][1] for row in rows]
     assert timedelta(0) <= min(late) and max(late) <= timedelta(minutes=1), max(late)
-    assert deaths > 0
-    print(f"{len(rows)} digests of {OWNERS} owners, {len(views)} views, {deaths} deaths, latest {max(late)}")
+    assert played.deaths > 0
+    print(f"{len(rows)} digests of {OWNERS} owners, {len(played.views)} views, {played.deaths} deaths, "
+          f"latest {max(late)}")  # fmt: skip
+
+
+class Forgetful(NotificationQueue):
+    """Takes what it is sent, and now and then its answer is lost."""
+
+    dice = random.Random(6)
+    lost = 0
+
+    async def send(self, messages: Sequence[Message]) -> set[str]:
+        taken = await super().send(messages)
+        if self.dice.random() < 0.1:
+            self.lost += len(messages)
+            raise QueueError("the answer is lost")
+        return taken
+
+
+@pytest.mark.parametrize("weeks", WEEKS, ids=["spring", "autumn"])
+async def test_around_a_change_of_clocks_each_digest_arrives_once(
+    database: Database, weeks: tuple[datetime, timedelta]
+) -> None:
+    played = await play(database, OWNERS_BY_WIRE, *weeks)
+    queue = Forgetful(QueueSettings(queue=f"digests-{uuid4().hex[:12]}.fifo"))
+    await queue.ensure()
+    links = UnsubscribeLinks(UnsubscribeSettings(), "https://vantage.com")
+    relays = [DigestRelay(database, DigestSettings(), queue, links, "https://vantage.com") for _ in range(2)]
+    pool = await database.pool()
+    received: list[dict[str, Any]] = []
+    while await pool.fetchval("SELECT count(*) FROM digests WHERE state = 'due'"):
+        while any(await asyncio.gather(*(relay.send_some() for relay in relays))):
+            # A queue's reader keeps up: what is sent again within five minutes is none the less kept out.
+            received += await asyncio.to_thread(take_all, queue.settings)
+        await pool.execute("UPDATE digests SET due_at = now() WHERE state = 'due'")
+    received += await asyncio.to_thread(take_all, queue.settings)
+
+    names = {str(owner): owner for owner in played.owners}
+    found = Counter(
+        (names[one["user_id"]], date.fromisoformat(one["digest"]["date"]), one["digest"]["totals"]["views"])
+        for one in received
+    )
+    assert found == Counter((owner, day, count) for (owner, day), (count, _) in played.expected().items())
+    assert len({one["notification_id"] for one in received}) == len(received)
+    assert queue.lost > 0 and played.deaths > 0
+    print(f"{len(received)} digests of {OWNERS_BY_WIRE} owners, {played.deaths} deaths, {queue.lost} sent twice")
