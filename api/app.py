@@ -31,6 +31,7 @@ from api.auth import Authenticator, key_source
 from api.breaker import BreakerView
 from api.cache import ShareCache
 from api.database import Database
+from api.express import Express, Shortcut, shortcuts
 from api.idempotency import Plans
 from api.limits import Limit, Limiter
 from api.messages import MessageBox
@@ -100,6 +101,7 @@ def make_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.add_middleware(Express, owner=app, shortcuts=_shortcuts())
     app.add_middleware(Surroundings)
     errors.install(app)
     # The first that matches is taken: what is asked most comes first.
@@ -108,6 +110,11 @@ def make_app(settings: Settings) -> FastAPI:
     document = app.openapi
     app.openapi = lambda: _with_sign_in(document())  # type: ignore[method-assign]  # FastAPI's documented way
     return app
+
+
+def _shortcuts() -> list[Shortcut]:
+    most_asked = (page.show_page, lookup.look_up, create.create_share, items.add_to_my_list)
+    return shortcuts(*most_asked, routers=[module.router for module in (page, lookup, create, items)])
 
 
 def _with_sign_in(document: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,74 @@
+"""The way around FastAPI leads to the same answers, and nowhere it should not."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, Request
+from starlette.responses import JSONResponse, Response
+
+from api import errors
+from api.express import Express, Shortcut, shortcuts
+
+router = APIRouter()
+
+
+async def sender(request: Request) -> str:
+    return request.headers.get("x-sender", "nobody")
+
+
+Sender = Annotated[str, Depends(sender)]
+
+
+@router.get("/things/{thing}")
+@router.head("/things/{thing}")
+async def show(thing: str, request: Request, who: Sender, page: int = 1) -> Response:
+    if thing == "secret":
+        raise errors.ApiError(403, "SECRET", "No.")
+    return JSONResponse({"thing": thing, "who": who, "page": page, "matched": "router" in request.scope})
+
+
+@router.get("/searches")
+async def search(words: str) -> Response:
+    return JSONResponse(words)
+
+
+@pytest.fixture
+async def client() -> Any:
+    app = FastAPI()
+    errors.install(app)
+    app.include_router(router)
+    app.add_middleware(Express, owner=app, shortcuts=shortcuts(show, routers=[router]))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        yield client
+
+
+async def test_the_most_asked_way_is_the_short_one(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/things/kettle", headers={"X-Sender": "maya"})
+    assert answer.json() == {"thing": "kettle", "who": "maya", "page": 1, "matched": False}
+
+
+async def test_a_query_is_fastapis(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/things/kettle?page=2")).json()["page"] == 2
+    assert (await client.get("/things/kettle?page=2")).json()["matched"]
+    assert (await client.get("/things/kettle?page=two")).status_code == 422
+
+
+async def test_other_methods_and_paths_are_fastapis(client: httpx.AsyncClient) -> None:
+    assert (await client.head("/things/kettle")).status_code == 200
+    assert (await client.post("/things/kettle")).status_code == 405
+    assert (await client.get("/things/kettle/parts")).status_code == 404
+
+
+async def test_errors_read_the_same(client: httpx.AsyncClient) -> None:
+    short, long = await client.get("/things/secret"), await client.get("/things/secret?page=1")
+    assert (short.status_code, long.status_code) == (403, 403)
+    assert short.json()["error"] == long.json()["error"]
+
+
+def test_an_endpoint_that_needs_more_is_refused() -> None:
+    [route] = [route for route in router.routes if getattr(route, "endpoint", None) is search]
+    with pytest.raises(TypeError, match="words"):
+        Shortcut(route, "GET")  # type: ignore[arg-type]
