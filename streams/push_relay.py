@@ -90,8 +90,7 @@ class PushRelay:
                 if not found:
                     await asyncio.sleep(self._settings.check_seconds)
         finally:
-            for task in self._under_way:
-                task.cancel()
+            await self.close()
 
     async def start_some(self) -> int:
         """Begin as many deliveries as may be under way at once; how many were begun."""
@@ -112,6 +111,12 @@ class PushRelay:
     async def settle(self) -> None:
         """Wait for those under way."""
         await asyncio.gather(*self._under_way)
+
+    async def close(self) -> None:
+        """Let go of the service. What is under way goes out again when its lease has run out."""
+        for task in self._under_way:
+            task.cancel()
+        await self._gateway.close()
 
     async def _deliver(self, pool: asyncpg.Pool, row: asyncpg.Record) -> None:
         if row["taken_over"]:

@@ -1,0 +1,296 @@
+"""From an added item to the owner's devices, by the real protocols: who hears what, when, and who is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from clients.apns import ApnsGateway
+from clients.fcm import FcmGateway
+from clients.postgres import Database
+from config.settings import ApnsSettings, FcmSettings, PostgresSettings, PushSettings
+from ops.seed import key_of
+from schemas.event import EventType, ShareEvent
+from schemas.ids import new_share_token
+from sinks.contract import Batch, Move, Partition
+from sinks.push import PushQueue
+from streams.push_announce import PushAnnouncer
+from streams.push_relay import PushRelay
+from tests.lab import event, eventually, open_database
+from tests.push_services import PushServices, device_token
+
+PARTITION = Partition("events", UUID(int=7), 0)
+MAYA = key_of("user_maya")
+LISTS = "https://vantage.com/wishlists"
+LIST = "wl_8a2b3c4d5e6f"
+
+
+class World:
+    """A push agent without Kafka, whose clock is ours; the services it reaches speak the real protocols."""
+
+    def __init__(self, database: Database, services: PushServices, settings: PushSettings) -> None:
+        self.database, self.services = database, services
+        self.sink = PushQueue(database, "push", settings)
+        self.now = datetime.now(UTC)
+        self.announcer = PushAnnouncer(database, lambda: self.now)
+        self.relays = {
+            "android": PushRelay(database, settings, "android", FcmGateway(FcmSettings()), LISTS),
+            "ios": PushRelay(database, settings, "ios", ApnsGateway(ApnsSettings()), LISTS),
+        }
+        self.applied = 0
+
+    async def sql(self, statement: str, *arguments: Any) -> list[Any]:
+        """What *statement* finds."""
+        return list(await (await self.database.pool()).fetch(statement, *arguments))
+
+    async def device(self, platform: str, user: UUID = MAYA, token: str | None = None) -> str:
+        """A device of *user*: its token."""
+        token = token or device_token("apns" if platform == "ios" else "fcm")
+        await self.sql("INSERT INTO devices (user_id, platform, token) VALUES ($1, $2, $3)", user, platform, token)
+        return token
+
+    async def happen(self, *events: ShareEvent) -> None:
+        """Have the sink apply *events*."""
+        await self.sink.positions({PARTITION: 0})
+        await self.sink.apply(Batch((Move(PARTITION, self.applied, self.applied + len(events)),), events))
+        self.applied += len(events)
+
+    async def send(self) -> None:
+        """Announce what is due, and send all that is due then."""
+        await self.announcer.round()
+        for relay in self.relays.values():
+            while await relay.start_some():
+                await relay.settle()
+
+    async def due_now(self) -> None:
+        """Nobody waits for a pause to pass."""
+        await self.sql("UPDATE push_deliveries SET due_at = now() WHERE state = 'due'")
+
+    async def bodies(self, token: str) -> list[str]:
+        """What one device shows, oldest first."""
+        return [one["body"] for one in await self.services.received(token)]
+
+    async def states(self) -> list[str]:
+        """What became of deliveries."""
+        return [row["state"] for row in await self.sql("SELECT state FROM push_deliveries ORDER BY state")]
+
+
+@pytest.fixture
+async def database() -> AsyncIterator[Database]:
+    async with open_database(f"push_{uuid4().hex[:12]}") as dsn:
+        database = Database(PostgresSettings(dsn=dsn))
+        yield database
+        await (await database.pool()).close()
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[PushServices]:
+    services = PushServices()
+    yield services
+    await services.behave_well()
+    await services.close()
+
+
+@pytest.fixture
+async def world(database: Database, services: PushServices) -> AsyncIterator[World]:
+    world = World(database, services, PushSettings(collapse_seconds=3600))
+    # By no clock is it night.
+    await world.sql("UPDATE users SET quiet_start = NULL, quiet_end = NULL")
+    yield world
+    for relay in world.relays.values():
+        await relay.close()
+
+
+def added(product: str = "prod_1a2b3c", **fields: Any) -> ShareEvent:
+    """Somebody else takes an item of Maya's list."""
+    plain = {"recipient_user_id": key_of("user_recipient"), "product_id": product, "wishlist_item_id": uuid4()}
+    return event(EventType.ITEM_ADDED, new_share_token(), **{**plain, **fields})
+
+
+async def test_each_device_hears_at_once(world: World) -> None:
+    phone, tablet = await world.device("ios"), await world.device("android")
+    [product] = await world.sql("SELECT title FROM products WHERE public_id = 'prod_1a2b3c'")
+    await world.happen(added())
+    await world.send()
+    for token in (phone, tablet):
+        [shown] = await world.services.received(token)
+        assert shown["title"] == "Holiday Gift Ideas 2025"
+        assert shown["body"] == f"“{product['title']}” was added from your wishlist."
+        assert shown["url"] == f"{LISTS}/{LIST}"
+    deliveries = {str(row["id"]) for row in await world.sql("SELECT id FROM push_deliveries WHERE state = 'taken'")}
+    assert {one["id"] for token in (phone, tablet) for one in await world.services.received(token)} == deliveries
+
+
+async def test_views_bots_and_the_owners_own_adds_are_no_news(world: World) -> None:
+    phone = await world.device("ios")
+    await world.happen(added(recipient_user_id=MAYA), event(EventType.VIEWED), event(EventType.CREATED))
+    await world.send()
+    assert await world.bodies(phone) == []
+
+
+async def test_what_happened_long_ago_is_no_news(world: World) -> None:
+    phone = await world.device("ios")
+    await world.happen(added(timestamp=datetime.now(UTC) - timedelta(days=2)))
+    await world.send()
+    assert await world.bodies(phone) == []
+
+
+async def test_a_burst_is_two_pushes(world: World) -> None:
+    phone = await world.device("ios")
+    await world.happen(added())
+    await world.send()
+    for _ in range(3):
+        await world.happen(added(), added("prod_other"))
+        await world.send()
+    assert len(await world.bodies(phone)) == 1, "the rest waits"
+    await world.sql("UPDATE pushes SET due_at = now() WHERE state = 'due'")
+    world.now = datetime.now(UTC)
+    await world.send()
+    assert (await world.bodies(phone))[1:] == ["6 items were added from your wishlist."]
+
+
+async def test_nobody_is_woken(world: World) -> None:
+    await world.sql(
+        "UPDATE users SET quiet_start = $1, quiet_end = $2, time_zone = 'Asia/Tokyo' WHERE id = $3",
+        time(22), time(8), MAYA,
+    )  # fmt: skip
+    phone = await world.device("ios")
+    await world.happen(added())
+    midnight = datetime(world.now.year, world.now.month, world.now.day, 15, tzinfo=UTC) + timedelta(days=1)
+    world.now = midnight  # in Tokyo
+    await world.send()
+    await world.happen(added())
+    assert await world.bodies(phone) == []
+    world.now = midnight + timedelta(hours=8)
+    await world.send()
+    [said] = await world.bodies(phone)
+    assert said.endswith("was added 2 times.")
+
+
+@pytest.mark.parametrize("when", ["before", "announced"])
+async def test_who_opts_out_a_moment_before_hears_nothing(world: World, when: str) -> None:
+    phone = await world.device("ios")
+    await world.happen(added())
+    if when == "announced":
+        await world.announcer.round()
+    await world.sql(
+        """INSERT INTO notification_preferences (user_id, category, channel, enabled)
+           VALUES ($1, 'social', 'push', false)""",
+        MAYA,
+    )
+    await world.send()
+    assert await world.bodies(phone) == []
+    assert await world.states() == (["dropped"] if when == "announced" else [])
+
+
+async def test_a_device_that_changed_hands_gets_nothing_of_its_former_owners(world: World) -> None:
+    phone = await world.device("ios")
+    await world.happen(added())
+    await world.announcer.round()
+    await world.sql("UPDATE devices SET user_id = $1 WHERE token = $2", key_of("user_other"), phone)
+    await world.send()
+    assert await world.bodies(phone) == []
+    assert await world.states() == ["dropped"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "service", "answer"),
+    [
+        ("ios", "apns", {"status": 410, "reason": "Unregistered"}),
+        ("ios", "apns", {"status": 400, "reason": "BadDeviceToken"}),
+        ("android", "fcm", {"status": 404, "reason": "UNREGISTERED"}),
+    ],
+)
+async def test_a_dead_device_is_forgotten(world: World, platform: str, service: Any, answer: dict[str, Any]) -> None:
+    dead, alive = await world.device(platform), await world.device(platform)
+    await world.services.behave(service, dead, **answer)
+    await world.happen(added())
+    await world.send()
+    assert [row["token"] for row in await world.sql("SELECT token FROM devices")] == [alive]
+    assert len(await world.bodies(alive)) == 1
+    assert await world.states() == ["taken"]
+
+
+@pytest.mark.parametrize(("platform", "service"), [("ios", "apns"), ("android", "fcm")])
+async def test_a_service_that_is_busy_is_left_alone_as_long_as_it_says(
+    world: World, platform: str, service: Any
+) -> None:
+    phone = await world.device(platform)
+    await world.services.behave(service, phone, status=503, reason="UNAVAILABLE", retry_after="120")
+    await world.happen(added())
+    await world.send()
+    [row] = await world.sql("SELECT state, due_at - now() AS pause FROM push_deliveries")
+    assert row["state"] == "due"
+    assert timedelta(seconds=100) < row["pause"] <= timedelta(seconds=120)
+    await world.due_now()
+    await world.send()
+    assert len(await world.bodies(phone)) == 1
+
+
+@pytest.mark.parametrize(("platform", "service"), [("ios", "apns"), ("android", "fcm")])
+async def test_a_lost_answer_repeats_under_the_same_id(world: World, platform: str, service: Any) -> None:
+    phone = await world.device(platform)
+    await world.services.behave(service, phone, cut="after")
+    await world.happen(added())
+    await world.send()
+    await world.due_now()
+    await world.send()
+    shown = await world.services.received(phone)
+    assert 1 <= len(shown) <= 2
+    assert len({one["id"] for one in shown}) == len({one["collapse_id"] for one in shown}) == 1
+    assert await world.states() == ["taken"]
+
+
+async def test_a_device_that_hangs_holds_up_no_other(world: World) -> None:
+    slow, quick = await world.device("ios"), await world.device("ios", key_of("user_other"))
+    await world.services.behave("apns", slow, delay=5.0)
+    await world.happen(added(), added(user_id=key_of("user_other"), wishlist_id=key_of("wl_other_user_list")))
+    await world.announcer.round()
+    await world.relays["ios"].start_some()
+
+    async def heard() -> bool:
+        return bool(await world.bodies(quick))
+
+    await eventually(heard, 4, "the other device hears of it")
+    assert await world.bodies(slow) == []
+    await world.relays["ios"].settle()
+    assert len(await world.bodies(slow)) == 1
+
+
+async def test_bad_tokens_long_names_and_odd_zones_hold_up_nobody(world: World) -> None:
+    novel, phone = await world.device("ios", token="It was the best of times " * 100), await world.device("ios")
+    await world.sql(
+        "UPDATE users SET time_zone = 'Mars/Olympus', locale = 'tlh', quiet_start = '00:00', quiet_end = '00:00'"
+    )
+    await world.sql("UPDATE wishlists SET title = $1 WHERE public_id = $2", "祝い🎁" * 50, LIST)
+    await world.sql("UPDATE products SET title = $1 WHERE public_id = 'prod_1a2b3c'", "קומקום 🫖 " * 20)
+    await world.happen(added())
+    await world.send()
+    [shown] = await world.services.received(phone)
+    assert shown["title"].startswith("祝い🎁")
+    assert [row["token"] for row in await world.sql("SELECT token FROM devices")] == [phone], novel[:10]
+
+
+async def test_an_owner_without_devices_is_nobody_to_wait_for(world: World) -> None:
+    await world.happen(added(), added())
+    await world.send()
+    assert [row["state"] for row in await world.sql("SELECT state FROM pushes")] == ["told"]
+
+
+async def test_two_workers_tell_each_device_once(world: World) -> None:
+    phones = [await world.device("ios") for _ in range(30)]
+    settings = PushSettings()
+    second = PushRelay(world.database, settings, "ios", ApnsGateway(ApnsSettings()), LISTS)
+    await world.happen(added())
+    other = PushAnnouncer(world.database, lambda: world.now)
+    await asyncio.gather(world.announcer.round(), other.round())
+    for _ in range(3):
+        await asyncio.gather(world.relays["ios"].start_some(), second.start_some())
+        await asyncio.gather(world.relays["ios"].settle(), second.settle())
+    await second.close()
+    assert [len(await world.bodies(phone)) for phone in phones] == [1] * 30
