@@ -20,8 +20,11 @@ class PlainConnection(asyncpg.Connection):
         return ""
 
 
-async def open_pool(settings: PostgresSettings) -> asyncpg.Pool:
-    """A pool that connects lazily, so that a database that is away does not keep a process from starting."""
+async def open_pool(settings: PostgresSettings, schemas: str = "public") -> asyncpg.Pool:
+    """A pool that connects lazily, so that a database that is away does not keep a process from starting.
+
+    *schemas*: where tables are looked for, in this order.
+    """
     return await asyncpg.create_pool(
         settings.dsn,
         connection_class=PlainConnection,
@@ -31,6 +34,7 @@ async def open_pool(settings: PostgresSettings) -> asyncpg.Pool:
         timeout=5,
         server_settings={
             "timezone": "UTC",
+            "search_path": schemas,
             "application_name": "wishlist-social",
             # A worker that freezes in a transaction must not hold its watermarks' locks against the next owner.
             "idle_in_transaction_session_timeout": "5s",
@@ -41,8 +45,10 @@ async def open_pool(settings: PostgresSettings) -> asyncpg.Pool:
 class Database:
     """A pool that is made on first use: for code that is put together before an event loop runs."""
 
-    def __init__(self, settings: PostgresSettings) -> None:
+    def __init__(self, settings: PostgresSettings, schemas: str = "public") -> None:
+        """See :func:`open_pool`."""
         self._settings = settings
+        self._schemas = schemas
         self._lock = asyncio.Lock()
         self._pool: asyncpg.Pool | None = None
 
@@ -50,5 +56,5 @@ class Database:
         """The one pool of this process."""
         async with self._lock:
             if self._pool is None:
-                self._pool = await open_pool(self._settings)
+                self._pool = await open_pool(self._settings, self._schemas)
         return self._pool

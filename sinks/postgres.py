@@ -13,6 +13,7 @@ from asyncpg.pool import PoolConnectionProxy
 from clients.postgres import Database
 from schemas.event import ShareEvent
 from sinks.contract import Applied, Batch, Fenced, GroupStopped, Move, Partition, Reject, Retry
+from sinks.lanes import group_of
 
 # Classes of SQLSTATE that speak of the data, not of the server's state (PostgreSQL manual, appendix A).
 _DATA_FAULTS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
@@ -95,13 +96,13 @@ async def move_watermarks(connection: PoolConnectionProxy, group: str, moves: Se
 
 
 async def unseen(connection: PoolConnectionProxy, group: str, events: Sequence[ShareEvent]) -> list[ShareEvent]:
-    """The events that *group* has not applied before, in order; they count as applied from now on."""
+    """The events that *group* has not applied before, by whichever lane, in order; from now on it has."""
     if not events:
         return []
     rows = await connection.fetch(
         """INSERT INTO ledger (event_id, consumer_group) SELECT id, $1 FROM unnest($2::uuid[]) AS id
            ON CONFLICT DO NOTHING RETURNING event_id""",
-        group,
+        group_of(group),
         [event.event_id for event in events],
     )
     if len(rows) == len(events):

@@ -24,6 +24,7 @@ from clients.logs import get_logger
 from clients.postgres import Database
 from sinks import postgres
 from sinks.contract import Applied, Batch, Fenced, Move, Partition, Reject, Retry
+from sinks.lanes import group_of
 
 E = TypeVar("E")
 
@@ -161,7 +162,7 @@ class WarehouseTable(ABC, Generic[E]):
         ids = [self.ledger_ids(entry) for entry in entries]
         known = await connection.fetch(
             "SELECT event_id FROM ledger WHERE consumer_group = $1 AND event_id = ANY($2::uuid[])",
-            self.group,
+            group_of(self.group),
             list({one for of_entry in ids for one in of_entry}),
         )
         seen = {row["event_id"] for row in known}
@@ -180,7 +181,7 @@ class WarehouseTable(ABC, Generic[E]):
         await connection.execute(
             """INSERT INTO ledger (event_id, consumer_group) SELECT id, $1 FROM unnest($2::uuid[]) AS id
                ON CONFLICT DO NOTHING""",
-            self.group,
+            group_of(self.group),
             list(event_ids),
         )
         await connection.execute("DELETE FROM warehouse_appends WHERE id = $1", note)

@@ -23,6 +23,7 @@ from schemas.codec import MalformedEvent
 from schemas.event import ShareEvent
 from schemas.segment import SegmentMessage
 from sinks.contract import Applied, Batch, DeadLetter, Fenced, GroupStopped, Move, Partition, Retry, Sink
+from sinks.lanes import group_of
 from streams.dlq import DeadLetterWriter, headers_for
 from streams.transport import Fetched
 
@@ -286,7 +287,7 @@ class Engine:
             and self._rejected > self._settings.max_reject_ratio * self._seen
         ):
             raise GroupStopped(f"{self._rejected} of {self._seen} records were refused, the last: {error}")
-        headers = headers_for(record, self._sink.group, error, attempts, first_failure)
+        headers = headers_for(record, group_of(self._sink.group), error, attempts, first_failure)
         if isinstance(payload, ShareEvent):
             headers["event_id"] = str(payload.event_id)
         attempt = 0

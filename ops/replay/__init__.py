@@ -1,0 +1,1 @@
+"""``wishlist replay``: events that have passed go through a sink once more."""
