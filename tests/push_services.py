@@ -19,7 +19,7 @@ class PushServices:
     def __init__(self) -> None:
         settings = FcmSettings()
         self._http = httpx.AsyncClient(
-            base_url=settings.endpoint, verify=trust(settings.ca_file, "FCM_CA_FILE"), http2=True, timeout=10
+            base_url=settings.endpoint, verify=trust(settings.ca_file, "FCM_CA_FILE"), http2=True, timeout=60
         )
 
     async def received(self, token: str | None = None) -> list[dict[str, Any]]:
