@@ -37,9 +37,10 @@ class FcmGateway:
             raise ValueError("FCM_SERVICE_ACCOUNT_FILE: is not set; FCM needs the JSON file of a service account")
         self._now = now
         self._seconds = settings.timeout_seconds
-        context = trust(settings.ca_file, "FCM_CA_FILE")
-        self._tokens = AccessTokens(settings.service_account_file, SCOPE, context, "FCM_SERVICE_ACCOUNT_FILE")
-        self._connection = PushConnection(settings.endpoint, context)
+        # A context each: a connection writes into it which HTTP it speaks.
+        token_trust, message_trust = (trust(settings.ca_file, "FCM_CA_FILE") for _ in range(2))
+        self._tokens = AccessTokens(settings.service_account_file, SCOPE, token_trust, "FCM_SERVICE_ACCOUNT_FILE")
+        self._connection = PushConnection(settings.endpoint, message_trust)
 
     async def send(self, message: PushMessage) -> Answer:
         """See :class:`clients.push_gateway.PushGateway`."""
@@ -97,7 +98,7 @@ def judge(answer: httpx.Response) -> Answer:
         return Answer(Verdict.TAKEN, "")
     error, code = _error(answer), _code(answer)
     fields = [violation.get("field") for violation in _details(error, "BadRequest", "fieldViolations")]
-    said = code or error.get("status") or f"HTTP {answer.status_code}"
+    said = code or str(error.get("status") or f"HTTP {answer.status_code}")
     if fields:
         said = f"{said} ({', '.join(str(field) for field in fields)})"
     # Without FCM's own word a 404 is a wrong endpoint, which must not cost everybody their devices.

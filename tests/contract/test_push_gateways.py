@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
@@ -310,6 +312,32 @@ async def test_another_authority_is_not_believed(service: Service) -> None:
 async def test_what_is_no_token_is_not_sent(service: Service, gateway: PushGateway) -> None:
     for token in ("", "../../received", "a" * 100_000, "\ud83d", "gone\r\nx: y"):
         assert (await gateway.send(a_message(service, token=token))).verdict is Verdict.GONE
+
+
+async def test_no_log_names_a_device_or_holds_credentials(outside: PushServices) -> None:
+    tokens = {service: device_token(service) for service in ("fcm", "apns")}
+    program = f"""
+import asyncio
+from clients import logs
+from tests.contract.test_push_gateways import FACTORIES, a_message
+logs.configure("push", "DEBUG")
+async def main():
+    for service, token in {tokens!r}.items():
+        print((await FACTORIES[service]().send(a_message(service, token=token))).verdict)
+asyncio.run(main())
+"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        program,
+        cwd=Path(__file__).parents[2],
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    printed, logged = (stream.decode() for stream in await process.communicate())
+    assert printed.split() == ["taken", "taken"], logged
+    for secret in (*tokens.values(), "ya29.", "eyJ", "earer "):
+        assert secret not in logged
 
 
 # --- FCM's access tokens --------------------------------------------------------------------------------------
