@@ -50,7 +50,9 @@ def configure(process: str, level: str = "INFO") -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # At INFO it speaks of nothing but its own queues.
     librdkafka.setLevel(logging.WARNING)
-    for noisy in ("aiokafka", "botocore", "urllib3", "faust", "mode", "uvicorn.access", "httpx"):
+    # What carries HTTP/2 writes down every header at DEBUG: credentials, and paths with device tokens.
+    http2 = ("httpx", "httpcore", "h2", "hpack")
+    for noisy in ("aiokafka", "botocore", "urllib3", "faust", "mode", "uvicorn.access", *http2):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

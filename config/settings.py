@@ -221,6 +221,36 @@ class QueueSettings(BaseSettings):
         return self.queue.endswith(".fifo")
 
 
+class FcmSettings(BaseSettings):
+    """Firebase Cloud Messaging, which pushes to Android."""
+
+    model_config = SettingsConfigDict(env_prefix="FCM_")
+
+    service_account_file: str | None = Field(
+        None, description="JSON file of a service account that may send messages; its project is the app's."
+    )
+    endpoint: str = Field("https://fcm.googleapis.com", description="Where messages are sent.")
+    ca_file: str | None = Field(None, description="PEM file of the authorities believed. Unset: the system's.")
+    timeout_seconds: float = Field(10.0, gt=0, description="Longest time for one message, its access token included.")
+
+
+class ApnsSettings(BaseSettings):
+    """Apple Push Notification service."""
+
+    model_config = SettingsConfigDict(env_prefix="APNS_")
+
+    key_file: str | None = Field(None, description="Apple's .p8 file: the key that signs provider tokens.")
+    key_id: str | None = Field(None, description="That key's id, ten characters.")
+    team_id: str | None = Field(None, description="The developer team's id, ten characters.")
+    topic: str | None = Field(None, description="The app's bundle id.")
+    endpoint: str = Field(
+        "https://api.push.apple.com",
+        description="Where messages are sent; https://api.sandbox.push.apple.com for development builds of the app.",
+    )
+    ca_file: str | None = Field(None, description="PEM file of the authorities believed. Unset: the system's.")
+    timeout_seconds: float = Field(10.0, gt=0, description="Longest time for one message.")
+
+
 class UnsubscribeSettings(BaseSettings):
     """Links that end notifications without signing in (RFC 8058)."""
 
@@ -331,10 +361,18 @@ ALL: tuple[type[BaseSettings], ...] = (
     ObjectStoreSettings,
     RendererSettings,
     WarehouseSettings,
+    DashboardSettings,
+    DigestSettings,
+    PushSettings,
+    QueueSettings,
+    FcmSettings,
+    ApnsSettings,
+    UnsubscribeSettings,
     SweepSettings,
     BreakerSettings,
     ApiSettings,
     AuthSettings,
+    SegmentSettings,
     LogSettings,
 )
 

@@ -113,7 +113,7 @@ def _await(state: State, waiting: dict[str, tuple[Part, float]]) -> None:
         for name, (part, began) in list(waiting.items()):
             took = time.monotonic() - began
             if part.healthy():
-                console.print(f"[green]✓[/] {name:<13}{part.address:<58}[dim]{took:5.1f} s[/]")
+                console.print(f"[green]✓[/] {name:<14}{part.address:<57}[dim]{took:5.1f} s[/]")
                 del waiting[name]
             elif name not in running or not _alive(running[name]) or took > START_SECONDS:
                 tail = state.log(name).read_text(errors="replace").splitlines()[-15:]

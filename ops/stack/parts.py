@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -20,13 +21,14 @@ from confluent_kafka.admin import AdminClient
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from ops.stack import push_keys
 from ops.stack.state import State
 
 ROOT = Path(__file__).parent.parent.parent
 CLUSTER_ID = "d2lzaGxpc3Qtc29jaWFsMQ"
 HEAP = "-Xmx384m"
 # The agents and how nice each is: rows are awaited sooner than pictures.
-AGENTS = {"persist": 0, "preview": 10, "digest": 10, "warehouse": 10, "segment": 10, "dead_letters": 10}
+AGENTS = {"persist": 0, "preview": 10, "digest": 10, "push": 10, "warehouse": 10, "segment": 10, "dead_letters": 10}
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,13 @@ class Part:
     aliases: tuple[str, ...] = ()
 
 
-def http_ok(url: str) -> Callable[[], bool]:
-    """Whether *url* answers 200 within a second."""
+def http_ok(url: str, ca_file: Path | None = None) -> Callable[[], bool]:
+    """Whether *url* answers 200 within a second; by TLS where *ca_file* says whom to believe."""
 
     def check() -> bool:
         try:
-            with urllib.request.urlopen(url, timeout=1) as answer:
+            context = ssl.create_default_context(cafile=ca_file) if ca_file else None
+            with urllib.request.urlopen(url, timeout=1, context=context) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -59,6 +62,7 @@ def environment(state: State) -> dict[str, str]:
     """The settings of every process of this stack, as environment variables (see ``config/settings.py``)."""
     ports = state.ports()
     local = "127.0.0.1"
+    push, push_url = state.folder / "push", f"https://{local}:{ports['push_services']}"
     return {
         "KAFKA_BOOTSTRAP_SERVERS": f"{local}:{ports['kafka']}",
         "KAFKA_REPLICATION_FACTOR": "1",
@@ -69,6 +73,15 @@ def environment(state: State) -> dict[str, str]:
         "SQS_ENDPOINT_URL": f"http://{local}:{ports['aws']}",
         "SQS_ACCESS_KEY_ID": "development",
         "SQS_SECRET_ACCESS_KEY": "development",
+        "FCM_SERVICE_ACCOUNT_FILE": str(push / "service-account.json"),
+        "FCM_ENDPOINT": push_url,
+        "FCM_CA_FILE": str(push / "ca.pem"),
+        "APNS_KEY_FILE": str(push / "apns.p8"),
+        "APNS_KEY_ID": push_keys.APNS_KEY_ID,
+        "APNS_TEAM_ID": push_keys.APNS_TEAM_ID,
+        "APNS_TOPIC": push_keys.APNS_TOPIC,
+        "APNS_ENDPOINT": push_url,
+        "APNS_CA_FILE": str(push / "ca.pem"),
         "BIGQUERY_ENDPOINT": f"http://{local}:{ports['bigquery']}",
         "BIGQUERY_STORAGE_ENDPOINT": f"{local}:{ports['bigquery_storage']}",
         # A person who plays with it wants to see rows, not to wait for a full minute.
@@ -88,7 +101,8 @@ def environment(state: State) -> dict[str, str]:
 
 
 def make_development_keys(state: State) -> None:
-    """An RSA key pair for tokens, once."""
+    """An RSA key pair for tokens, and what the push services' stand-ins need; each once."""
+    push_keys.make(state.folder / "push", state.ports()["push_services"])
     folder = state.folder / "jwt"
     if (folder / "public.pem").exists():
         return
@@ -97,8 +111,7 @@ def make_development_keys(state: State) -> None:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    (folder / "private.pem").touch(mode=0o600)
-    (folder / "private.pem").write_bytes(private)
+    push_keys.write_secret(folder / "private.pem", private)
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     (folder / "public.pem").write_bytes(public)
 
@@ -109,7 +122,7 @@ def gently(nice: int | Literal["idle"], *command: str) -> list[str]:
 
 
 def services(state: State) -> list[Part]:
-    """What the system stands on: Kafka, PostgreSQL, Redis, and one emulator for R2 and SQS."""
+    """What the system stands on: Kafka, PostgreSQL, Redis, and what stands in for R2, SQS, BigQuery, FCM and APNs."""
     ports = state.ports()
     moto = http_ok(f"http://127.0.0.1:{ports['aws']}/moto-api/")
     return [
@@ -130,6 +143,7 @@ def services(state: State) -> list[Part]:
             aliases=("sqs",),
         ),
         _bigquery(state),
+        _push_services(state),
     ]
 
 
@@ -225,6 +239,17 @@ def _bigquery(state: State) -> Part:
         url,
         http_ok(f"{url}/bigquery/v2/projects/wishlist-social/datasets"),
         lambda: data.mkdir(exist_ok=True),
+    )
+
+
+def _push_services(state: State) -> Part:
+    port, folder = state.ports()["push_services"], state.folder / "push"
+    url = f"https://127.0.0.1:{port}"
+    return Part(
+        "push_services",
+        gently("idle", sys.executable, "-m", "ops.stack.push_services", str(folder), str(port)),
+        url,
+        http_ok(f"{url}/healthz", folder / "ca.pem"),
     )
 
 

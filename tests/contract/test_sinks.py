@@ -21,6 +21,7 @@ from sinks.bigquery import ShareEventTable
 from sinks.contract import Batch, DeadLetter, Fenced, GroupStopped, Move, Partition, Sink
 from sinks.dead_letters import DeadLetterStore
 from sinks.digest import DigestCounts
+from sinks.lanes import lane_of
 from sinks.previews import PreviewQueue
 from sinks.push import PushQueue
 from sinks.segment import SegmentTable
@@ -187,6 +188,20 @@ async def test_events_read_again_change_nothing(database: Database, partition: P
         after = await everything(database)
         assert after.pop("watermarks") != before.pop("watermarks")
         assert after == before
+
+
+@pytest.mark.parametrize("name", ["share_store", "previews", "bigquery", "segment", "digest", "push"])
+async def test_what_comes_by_two_lanes_is_applied_once(database: Database, partition: Partition, name: str) -> None:
+    group = f"test-{uuid4()}"
+    live, replayed = FACTORIES[name](database, group), FACTORIES[name](database, lane_of(group, "again"))
+    events = [event(kind) for kind in (EventType.CREATED, EventType.VIEWED, EventType.ITEM_ADDED)]
+    whole = batch(partition, 0, 3, events)
+    for sink in (live, replayed):
+        await sink.positions({partition: 0})
+    done = [await sink.apply(whole) for sink in (live, replayed)]
+    assert done[0].applied > 0
+    assert done[1].applied == 0
+    assert await live.positions({partition: 0}) == await replayed.positions({partition: 0}) == {partition: 3}
 
 
 async def test_the_order_of_a_shares_events_does_not_matter(database: Database, partition: Partition) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import tomllib
 
 import pytest
+from pydantic_settings import BaseSettings
 
+from config import settings
 from config.settings import ALL
 from ops import documents
 
@@ -13,6 +15,11 @@ from ops import documents
 @pytest.mark.parametrize("name", sorted(documents.PAGES))
 def test_the_committed_page_is_current(name: str) -> None:
     assert (documents.DOCS / name).read_text() == documents.PAGES[name](), "run ./run wishlist documents"
+
+
+def test_no_settings_are_left_out() -> None:
+    models = {value for value in vars(settings).values() if isinstance(value, type) and issubclass(value, BaseSettings)}
+    assert models - {BaseSettings} == set(ALL)
 
 
 def test_every_setting_is_described() -> None:
