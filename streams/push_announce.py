@@ -29,7 +29,7 @@ _POSTPONE = """
     WHERE p.id = of.id"""
 _DELIVER = """
     INSERT INTO push_deliveries (push_id, device_id, due_at)
-    SELECT p.id, d.id, $2 FROM pushes p JOIN devices d ON d.user_id = p.owner_id WHERE p.id = ANY($1::uuid[])
+    SELECT p.id, d.id, now() FROM pushes p JOIN devices d ON d.user_id = p.owner_id WHERE p.id = ANY($1::uuid[])
     RETURNING push_id"""
 
 
@@ -70,7 +70,7 @@ class PushAnnouncer:
 async def _tell(connection: PoolConnectionProxy, pushes: Sequence[object], now: datetime) -> None:
     if not pushes:
         return
-    reached = {row["push_id"] for row in await connection.fetch(_DELIVER, pushes, now)}
+    reached = {row["push_id"] for row in await connection.fetch(_DELIVER, pushes)}
     await connection.execute("UPDATE pushes SET state = 'told', told_at = $2 WHERE id = ANY($1::uuid[])", pushes, now)
     metrics.PUSHES.labels("told").inc(len(reached))
     metrics.PUSHES.labels("no_device").inc(len(pushes) - len(reached))

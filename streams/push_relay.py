@@ -52,10 +52,10 @@ _TAKE = f"""
     FROM taken, devices d, pushes p
     JOIN users u ON u.id = p.owner_id
     LEFT JOIN wishlists w ON w.id = p.wishlist_id
-    LEFT JOIN products t ON t.public_id = p.product_id
+    LEFT JOIN products t ON t.id = p.product_id
     WHERE l.id = taken.id AND d.id = l.device_id AND p.id = l.push_id
     RETURNING l.id, l.attempts, l.device_id, d.token, p.items, p.happened_at, u.locale, l.push_id,
-              w.title AS wishlist, w.public_id AS list_id, t.title AS product,
+              w.title AS wishlist, w.public_id AS list_id, t.name AS product,
               taken.lease_owner IS NOT NULL AS taken_over"""
 _NOTE = """
     UPDATE push_deliveries

@@ -10,7 +10,7 @@ CREATE TABLE pushes (
     owner_id     UUID NOT NULL REFERENCES users(id) ON DELETE CASCADE,
     wishlist_id  UUID NOT NULL,
     items        INTEGER NOT NULL,
-    product_id   TEXT,  -- the catalogue's public id, while it is about one product
+    product_id   TEXT,  -- while it is about one product
     happened_at  TIMESTAMP WITH TIME ZONE NOT NULL,
     state        TEXT NOT NULL DEFAULT 'due' CHECK (state IN ('due', 'told', 'dropped')),
     due_at       TIMESTAMP WITH TIME ZONE NOT NULL,

@@ -36,13 +36,17 @@ class World:
     def __init__(self, database: Database, services: PushServices, settings: PushSettings) -> None:
         self.database, self.services = database, services
         self.sink = PushQueue(database, "push", settings)
-        self.now = datetime.now(UTC)
-        self.announcer = PushAnnouncer(database, lambda: self.now)
+        self.now: datetime | None = None  # the true time
+        self.announcer = PushAnnouncer(database, self.clock)
         self.relays = {
             "android": PushRelay(database, settings, "android", FcmGateway(FcmSettings()), LISTS),
             "ios": PushRelay(database, settings, "ios", ApnsGateway(ApnsSettings()), LISTS),
         }
         self.applied = 0
+
+    def clock(self) -> datetime:
+        """What the announcer takes for now."""
+        return self.now or datetime.now(UTC)
 
     async def sql(self, statement: str, *arguments: Any) -> list[Any]:
         """What *statement* finds."""
@@ -114,13 +118,13 @@ def added(product: str = "prod_1a2b3c", **fields: Any) -> ShareEvent:
 
 async def test_each_device_hears_at_once(world: World) -> None:
     phone, tablet = await world.device("ios"), await world.device("android")
-    [product] = await world.sql("SELECT title FROM products WHERE public_id = 'prod_1a2b3c'")
+    [product] = await world.sql("SELECT name FROM products WHERE id = 'prod_1a2b3c'")
     await world.happen(added())
     await world.send()
     for token in (phone, tablet):
         [shown] = await world.services.received(token)
         assert shown["title"] == "Holiday Gift Ideas 2025"
-        assert shown["body"] == f"“{product['title']}” was added from your wishlist."
+        assert shown["body"] == f"“{product['name']}” was added from your wishlist."
         assert shown["url"] == f"{LISTS}/{LIST}"
     deliveries = {str(row["id"]) for row in await world.sql("SELECT id FROM push_deliveries WHERE state = 'taken'")}
     assert {one["id"] for token in (phone, tablet) for one in await world.services.received(token)} == deliveries
@@ -149,7 +153,6 @@ async def test_a_burst_is_two_pushes(world: World) -> None:
         await world.send()
     assert len(await world.bodies(phone)) == 1, "the rest waits"
     await world.sql("UPDATE pushes SET due_at = now() WHERE state = 'due'")
-    world.now = datetime.now(UTC)
     await world.send()
     assert (await world.bodies(phone))[1:] == ["6 items were added from your wishlist."]
 
@@ -161,7 +164,7 @@ async def test_nobody_is_woken(world: World) -> None:
     )  # fmt: skip
     phone = await world.device("ios")
     await world.happen(added())
-    midnight = datetime(world.now.year, world.now.month, world.now.day, 15, tzinfo=UTC) + timedelta(days=1)
+    midnight = datetime.combine(datetime.now(UTC), time(15), UTC) + timedelta(days=1)
     world.now = midnight  # in Tokyo
     await world.send()
     await world.happen(added())
@@ -268,7 +271,7 @@ async def test_bad_tokens_long_names_and_odd_zones_hold_up_nobody(world: World) 
         "UPDATE users SET time_zone = 'Mars/Olympus', locale = 'tlh', quiet_start = '00:00', quiet_end = '00:00'"
     )
     await world.sql("UPDATE wishlists SET title = $1 WHERE public_id = $2", "祝い🎁" * 50, LIST)
-    await world.sql("UPDATE products SET title = $1 WHERE public_id = 'prod_1a2b3c'", "קומקום 🫖 " * 20)
+    await world.sql("UPDATE products SET name = $1 WHERE id = 'prod_1a2b3c'", "קומקום 🫖 " * 20)
     await world.happen(added())
     await world.send()
     [shown] = await world.services.received(phone)
@@ -287,7 +290,7 @@ async def test_two_workers_tell_each_device_once(world: World) -> None:
     settings = PushSettings()
     second = PushRelay(world.database, settings, "ios", ApnsGateway(ApnsSettings()), LISTS)
     await world.happen(added())
-    other = PushAnnouncer(world.database, lambda: world.now)
+    other = PushAnnouncer(world.database)
     await asyncio.gather(world.announcer.round(), other.round())
     for _ in range(3):
         await asyncio.gather(world.relays["ios"].start_some(), second.start_some())
