@@ -70,10 +70,6 @@ async def all_are_told(lab: Lab, services: PushServices, devices: dict[UUID, str
                    + (SELECT count(*) FROM push_deliveries WHERE state = 'due')"""
 
     async def done() -> bool:
-        # Nobody waits for a dead worker's lease.
-        await lab.pool.execute(
-            "UPDATE push_deliveries SET lease_until = now() WHERE lease_until > now() + interval '9 s'"
-        )
         return not await lab.pool.fetchval(left)
 
     await eventually(done, 120, "nothing is due any more")
