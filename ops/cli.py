@@ -27,7 +27,7 @@ from config.settings import (
     WarehouseSettings,
     load,
 )
-from ops import bucket, ledger, migrations, queue, topics
+from ops import bucket, ledger, migrations, queue, topics, webhook
 from ops import seed as development_data
 from ops.dashboard import dashboard
 from ops.simulation.command import simulate
@@ -39,6 +39,7 @@ console = Console()
 T = TypeVar("T")
 app.command()(simulate)
 app.command()(dashboard)
+app.add_typer(webhook.app, name="webhook")
 
 
 def _with_postgres(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
