@@ -19,7 +19,7 @@ from clients.postgres import Database
 from clients.webhook_call import Answer, WebhookCaller
 from config.settings import WebhookSettings
 
-_LEASE_SPARE_SECONDS = 20
+_LEASE_SPARE_SECONDS = 5
 # Then others have their turn, if any wait.
 _TURN_SECONDS = 5.0
 _ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
