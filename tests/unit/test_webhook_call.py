@@ -19,7 +19,7 @@ from tests.image_host import HOST, OTHER, PUBLIC, ImageHost, open_image_host, re
 from tests.webhook_receiver import Receiver, open_receiver
 
 URL = f"https://{HOST}/hook"
-OPEN = WebhookSettings(allow_private=True)
+OPEN, CLOSED = (WebhookSettings(allow_private=allow) for allow in (True, False))
 
 
 @pytest.fixture
@@ -31,8 +31,7 @@ async def host(tmp_path: Path) -> AsyncIterator[ImageHost]:
 
 @pytest.fixture
 async def caller(host: ImageHost) -> AsyncIterator[WebhookCaller]:
-    settings = WebhookSettings(timeout_seconds=5)
-    async with aclosing(WebhookCaller(settings, resolve=host.resolve, network=host.network, tls=host.tls)) as caller:
+    async with aclosing(WebhookCaller(CLOSED, resolve=host.resolve, network=host.network, tls=host.tls)) as caller:
         yield caller
 
 
@@ -144,7 +143,7 @@ async def test_both_secrets_sign_while_one_is_changed_for_the_other() -> None:
 async def test_names_are_resolved_beside_each_other_and_refused_where_they_lead_inside(receiver: Receiver) -> None:
     """By the system's own name server: localhost is on this machine, whatever it is called."""
     url = f"https://localhost:{receiver.port}/"
-    async with aclosing(WebhookCaller(WebhookSettings())) as caller:
+    async with aclosing(WebhookCaller(CLOSED)) as caller:
         answers = await asyncio.gather(*(call(caller, url) for _ in range(20)))
     assert {answer.reason for answer in answers} == {"localhost is not at a public address"}
     assert receiver.connections == 0
@@ -182,7 +181,7 @@ async def test_what_is_no_receivers_url_is_refused_and_not_called(
     host: ImageHost, caller: WebhookCaller, url: str
 ) -> None:
     with pytest.raises(BadUrl) as refused:
-        check_url(url, WebhookSettings())
+        check_url(url, CLOSED)
     assert refused.value.problem
     assert refused.value.remedy
     assert (await call(caller, url)).status is None
@@ -191,7 +190,7 @@ async def test_what_is_no_receivers_url_is_refused_and_not_called(
 
 @pytest.mark.parametrize("url", ["https://hooks.example", "https://hooks.example:8443/a?b=c", "https://93.184.215.14/"])
 def test_a_receivers_url(url: str) -> None:
-    check_url(url, WebhookSettings())
+    check_url(url, CLOSED)
 
 
 def test_development_may_call_this_machine() -> None:
