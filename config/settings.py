@@ -210,6 +210,9 @@ class WebhookSettings(BaseSettings):
     )
     timeout_seconds: float = Field(10.0, gt=0, description="Longest time of one call, from the name to the status.")
     at_once: int = Field(100, ge=1, description="Webhooks that one worker calls at once; each of them once.")
+    turn_seconds: float = Field(
+        5.0, ge=0, description="How long one webhook is called, once for each event, before others have their turn."
+    )
     most_failures: int = Field(20, ge=1, description="Failures in a row that disable a webhook.")
     longest_pause_seconds: float = Field(
         3_600.0, ge=0, description="Longest pause after a failure, also where the receiver asks for a longer one."

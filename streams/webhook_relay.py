@@ -20,8 +20,6 @@ from clients.webhook_call import Answer, WebhookCaller
 from config.settings import WebhookSettings
 
 _LEASE_SPARE_SECONDS = 5
-# Then others have their turn, if any wait.
-_TURN_SECONDS = 5.0
 _ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 _TAKE = """
@@ -117,16 +115,15 @@ class WebhookRelay:
 
     async def _serve(self, pool: asyncpg.Pool, webhook_id: UUID) -> None:
         """Call one webhook about what is due, oldest first, until it fails or its turn is over."""
-        over = time.monotonic() + _TURN_SECONDS
+        settings = self._settings
+        over = time.monotonic() + settings.turn_seconds
+        arguments = (webhook_id, self._owner, self._lease_seconds, settings.give_up_seconds)
         try:
-            while time.monotonic() < over:
-                row = await pool.fetchrow(
-                    _NEXT, webhook_id, self._owner, self._lease_seconds, self._settings.give_up_seconds
-                )
-                if row is None:
-                    break
+            while (row := await pool.fetchrow(_NEXT, *arguments)) is not None:
                 if not await self._deliver(pool, row):
                     return
+                if time.monotonic() >= over:
+                    break
             await pool.execute(_RELEASE, webhook_id, self._owner)
         except _ERRORS as error:
             # The lease runs out, and what was not noted goes out once more.

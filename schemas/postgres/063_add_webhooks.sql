@@ -28,4 +28,5 @@ CREATE TABLE webhook_deliveries (
     attempts     INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX idx_webhook_deliveries_due ON webhook_deliveries(webhook_id, due_at) WHERE state = 'due';
+CREATE INDEX idx_webhook_deliveries_webhook ON webhook_deliveries(webhook_id);
 CREATE INDEX idx_webhook_deliveries_happened ON webhook_deliveries(happened_at);

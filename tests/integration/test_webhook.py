@@ -374,6 +374,18 @@ async def test_a_slow_receiver_holds_up_none_but_itself(world: World) -> None:
     assert await world.states() == {"taken": 9}
 
 
+async def test_where_only_one_is_called_at_once_all_have_their_turn(world: World) -> None:
+    await world.set(MAYA, "/much")
+    await world.set(OTHER, "/little")
+    await world.happen(*(view() for _ in range(10)), view(user_id=OTHER), view(user_id=OTHER))
+    relay = await world.relay(HASTY.model_copy(update={"at_once": 1, "turn_seconds": 0.0}))
+    for _ in range(4):
+        await round_of(relay)
+    assert sorted(call.path for call in world.receiver.calls) == ["/little", "/little", "/much", "/much"]
+    await all_rounds(relay)
+    assert await world.states() == {"taken": 12}
+
+
 async def test_two_relays_call_each_webhook_once_at_a_time(world: World) -> None:
     await world.set()
     await world.happen(*(view() for _ in range(40)))
