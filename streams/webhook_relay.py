@@ -76,9 +76,10 @@ class WebhookRelay:
         self._owner = uuid4().hex
         self._lease_seconds = settings.timeout_seconds + _LEASE_SPARE_SECONDS
         self._under_way: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
 
     async def run(self) -> None:
-        """Relay until cancelled."""
+        """Relay until cancelled; calls under way are then finished and noted, so that a clean stop repeats none."""
         try:
             while True:
                 try:
@@ -90,8 +91,8 @@ class WebhookRelay:
                 if not found:
                     await asyncio.sleep(self._settings.check_seconds)
         finally:
-            for task in self._under_way:
-                task.cancel()
+            self._is_stopping = True
+            await self.settle()
 
     async def start_some(self) -> int:
         """Begin with as many webhooks as may be called at once; how many were begun with."""
@@ -122,7 +123,7 @@ class WebhookRelay:
             while (row := await pool.fetchrow(_NEXT, *arguments)) is not None:
                 if not await self._deliver(pool, row):
                     return
-                if time.monotonic() >= over:
+                if self._is_stopping or time.monotonic() >= over:
                     break
             await pool.execute(_RELEASE, webhook_id, self._owner)
         except _ERRORS as error:

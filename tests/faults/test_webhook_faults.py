@@ -6,6 +6,8 @@ import asyncio
 import os
 import random
 import signal
+import socket
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -89,3 +91,49 @@ async def test_a_second_worker_joins_and_leaves(lab: Lab, receiver: Receiver) ->
         second.wait(30)
     lab.produce_events(events[half + 2 * (half // 2) :])
     await everything_is_delivered(lab, receiver, events, repeats=2)
+
+
+@pytest.mark.parametrize(("how", "calls"), [(signal.SIGKILL, 2), (signal.SIGTERM, 1)], ids=["killed", "stopped"])
+async def test_a_worker_that_ends_in_mid_call(lab: Lab, receiver: Receiver, how: signal.Signals, calls: int) -> None:
+    """Killed, its call is repeated once, under the same id, and that is counted; stopped, it is finished."""
+    lab.env["WEBHOOK_TIMEOUT_SECONDS"] = "5"
+    receiver.hold.clear()
+    events = story(1)
+    lab.produce_events(events)
+    worker = lab.start("webhook", STREAM_INSTANCE_ID="worker-1")
+
+    async def called() -> bool:
+        return bool(receiver.calls)
+
+    await eventually(called, 60, "the worker calls")
+    worker.send_signal(how)
+    if how is signal.SIGTERM:
+        await asyncio.sleep(1)
+    else:
+        worker.wait()
+    receiver.hold.set()
+    worker.wait(30)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    lab.start("webhook", STREAM_INSTANCE_ID="worker-1", STREAM_METRICS_PORT=str(port))
+    said = ""
+
+    async def listening() -> bool:
+        nonlocal said
+        said = await asyncio.to_thread(_read, f"http://127.0.0.1:{port}/metrics")
+        return bool(said)
+
+    await eventually(listening, 60, "the next worker is up")
+    await everything_is_delivered(lab, receiver, events, repeats=1)
+    await listening()
+    assert receiver.ids() == [receiver.calls[0].id] * calls
+    assert ('wishlist_webhooks_total{outcome="taken_over"} 1.0' in said) is (calls == 2)
+
+
+def _read(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""

@@ -415,6 +415,23 @@ async def test_a_call_whose_outcome_nobody_noted_is_repeated_under_its_id(world:
     assert counted("taken_over") - before == 1
 
 
+async def test_a_relay_that_is_stopped_finishes_its_call(world: World) -> None:
+    await world.set()
+    await world.happen(view(), view())
+    world.receiver.hold.clear()
+    running = asyncio.create_task((await world.relay()).run())
+    await soon(lambda: bool(world.receiver.calls))
+    running.cancel()
+    await asyncio.sleep(0)
+    world.receiver.hold.set()
+    await asyncio.gather(running, return_exceptions=True)
+    assert await world.states() == {"taken": 1, "due": 1}
+    before = counted("taken_over")
+    await all_rounds(await world.relay())
+    assert len(set(world.receiver.ids())) == len(world.receiver.ids()) == 2
+    assert counted("taken_over") == before
+
+
 async def test_what_waits_goes_to_the_new_url_and_is_not_sent_once_the_webhook_is_gone(world: World) -> None:
     world.receiver.says = lambda call: (500 if call.path == "/old" else 204, {})
     await world.set(MAYA, "/old")
