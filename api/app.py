@@ -26,6 +26,7 @@ from api import (
     preview,
     segment,
     shares,
+    webhook,
 )
 from api.auth import Authenticator, key_source
 from api.breaker import BreakerView
@@ -59,6 +60,7 @@ from config.settings import (
     RedisSettings,
     SegmentSettings,
     UnsubscribeSettings,
+    WebhookSettings,
     load,
 )
 
@@ -77,6 +79,7 @@ class Settings:
     objects: ObjectStoreSettings = field(default_factory=lambda: load(ObjectStoreSettings))
     unsubscribe: UnsubscribeSettings = field(default_factory=lambda: load(UnsubscribeSettings))
     segment: SegmentSettings = field(default_factory=lambda: load(SegmentSettings))
+    webhooks: WebhookSettings = field(default_factory=lambda: load(WebhookSettings))
 
 
 def make_app(settings: Settings) -> FastAPI:
@@ -105,7 +108,9 @@ def make_app(settings: Settings) -> FastAPI:
     app.add_middleware(Surroundings)
     errors.install(app)
     # The first that matches is taken: what is asked most comes first.
-    for module in (page, lookup, create, items, preview, shares, segment, me, preferences, devices, dashboard, health):
+    for module in (
+        page, lookup, create, items, preview, shares, segment, me, preferences, devices, webhook, dashboard, health
+    ):  # fmt: skip
         app.include_router(module.router)
     document = app.openapi
     app.openapi = lambda: _with_sign_in(document())  # type: ignore[method-assign]  # FastAPI's documented way
@@ -156,6 +161,7 @@ async def _running(settings: Settings, authenticator: Authenticator, addresses: 
         messages=MessageBox(db),
         cdn=CdnPurge(settings.api.purge_url),
         unsubscribe=UnsubscribeLinks(settings.unsubscribe, settings.api.public_url),
+        webhooks=settings.webhooks,
     )
     relay = asyncio.create_task(OutboxRelay(pool, producer).run(), name="outbox-relay")
     try:

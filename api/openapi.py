@@ -5,7 +5,7 @@ Routes build their answers themselves; the models here document those answers, a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 from starlette.responses import Response
@@ -210,6 +210,24 @@ class Device(Answer):
 
     device_id: str
     platform: str
+
+
+class Webhook(Answer):
+    """Where a user is called, and how it does."""
+
+    url: str
+    state: Literal["active", "paused", "disabled"]
+    paused_until: str | None
+    disabled_at: str | None
+    reason: str | None = Field(description="Of the last failure, until a call succeeds.")
+    failures_in_a_row: int
+    last_success_at: str | None
+
+
+class WebhookSet(Webhook):
+    """The same, with the secret where it is new."""
+
+    secret: str = Field("", description="whsec_ and base64, for libraries of the Standard Webhooks specification.")
 
 
 class Health(Answer):

@@ -23,7 +23,7 @@ from api.visitors import AddressBook
 from clients.objects import ObjectStore
 from clients.producer import EventProducer
 from clients.unsubscribe import UnsubscribeLinks
-from config.settings import ApiSettings
+from config.settings import ApiSettings, WebhookSettings
 
 # What is longer is no token; it is cut so that nobody has Redis look up whole books.
 _LONGEST_TOKEN = 64
@@ -54,6 +54,7 @@ class Services:
     messages: MessageBox
     cdn: CdnPurge
     unsubscribe: UnsubscribeLinks
+    webhooks: WebhookSettings
 
     async def open_public(self, token: str, request: Request, limit: Limit) -> Opened:
         """The share under *token* for whoever asks, counted against *limit* of their address."""

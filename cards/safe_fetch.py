@@ -1,99 +1,30 @@
 """Fetches pictures from hosts we chose, and from nowhere else, whatever a URL, a name server or a redirect says.
 
-Against server-side request forgery (OWASP, "Server-Side Request Forgery Prevention Cheat Sheet"): the host must be on
-the list, every address of it must be public, the connection goes to the very address that was checked, and a redirect
-is a new URL to be checked from the start. Why this is our own: docs/decisions/006-fetching-pictures.md.
+The host must be on the list, connections go to public addresses only (``clients/public_network.py``), and a redirect is
+a new URL to be checked from the start. Why this is our own: docs/decisions/006-fetching-pictures.md.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
+from clients.public_network import PublicNetwork, Refused, Resolve, resolver
+
 MAX_BYTES = 4_000_000
 MAX_REDIRECTS = 3
+_CONNECTIONS = 20
 TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/avif", "image/gif"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # Asked for as it is: what is not packed cannot unpack to a thousand times its size.
 _HEADERS: dict[bytes | str, bytes | str] = {
     "Accept": ", ".join(sorted(TYPES)),
     "Accept-Encoding": "identity",
     "User-Agent": "svc-og-renderer",
 }
-
-Resolve = Callable[[str, int], Awaitable[list[str]]]
-
-
-class Refused(Exception):
-    """Nothing is fetched from there, with the reason."""
-
-
-async def resolve(host: str, port: int) -> list[str]:
-    """Every address of *host*; raises :class:`OSError`."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
-
-
-def is_public(address: str) -> bool:
-    """Whether *address* is one that anybody on the internet may be sent to, also where it wraps another one."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local:
-        return False  # Python calls these global; networks of old use them inside (RFC 3879).
-    return all(one.is_global and not one.is_multicast for one in (ip, *_wrapped(ip)))
-
-
-def _wrapped(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Iterable[ipaddress.IPv4Address]:
-    """The IPv4 addresses that *ip* leads to by mapping (RFC 4291), NAT64 (6052), 6to4 (3056) or Teredo (4380)."""
-    if isinstance(ip, ipaddress.IPv4Address):
-        return
-    if ip.ipv4_mapped is not None:
-        yield ip.ipv4_mapped
-    if ip in _NAT64:
-        yield ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    if ip.sixtofour is not None:
-        yield ip.sixtofour
-    if ip.teredo is not None:
-        yield from ip.teredo
-
-
-class _PinnedBackend(httpcore.AsyncNetworkBackend):
-    """Resolves a name once, refuses it unless each of its addresses is public, and connects to the first of these.
-
-    TLS still asks for the name: the certificate must be the host's.
-    """
-
-    def __init__(self, inner: httpcore.AsyncNetworkBackend, resolve: Resolve) -> None:
-        self._inner = inner
-        self._resolve = resolve
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  # httpcore's signature
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """As httpcore has it."""
-        addresses = await self._resolve(host, port)
-        if not addresses or not all(is_public(address) for address in addresses):
-            raise Refused(f"{host} is not at a public address")
-        return await self._inner.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
-
-    async def sleep(self, seconds: float) -> None:
-        """As httpcore has it."""
-        await self._inner.sleep(seconds)
 
 
 class SafeFetcher:
@@ -103,16 +34,16 @@ class SafeFetcher:
         self,
         hosts: frozenset[str],
         *,
-        resolve: Resolve = resolve,
+        resolve: Resolve | None = None,
         network: httpcore.AsyncNetworkBackend | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._hosts = hosts
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
-            max_connections=20,
+            max_connections=_CONNECTIONS,
             keepalive_expiry=10.0,
-            network_backend=_PinnedBackend(network or httpcore.AnyIOBackend(), resolve),
+            network_backend=PublicNetwork(resolve or resolver(_CONNECTIONS), network),
         )
 
     def check(self, url: str) -> None:

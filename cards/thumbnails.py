@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 from PIL import Image, ImageOps
 
-from cards.safe_fetch import Refused, SafeFetcher
+from cards.safe_fetch import SafeFetcher
 from clients.logs import get_logger
+from clients.public_network import Refused
 
 FETCH_SECONDS = 1.5
 MAX_SOURCE_PIXELS = 25_000_000

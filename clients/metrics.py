@@ -47,6 +47,15 @@ PUSHES = Counter(
 PUSH_SECONDS = Histogram(
     "wishlist_push_seconds", "From an item's addition to the push service's acceptance.", buckets=_SLOW
 )
+WEBHOOKS = Counter(
+    "wishlist_webhooks_total",
+    "Webhooks, of deliveries: taken, failed, dropped, late; of webhooks: disabled, taken_over (from a worker that "
+    "did not say what became of its call, which may be repeated).",
+    ["outcome"],
+)
+WEBHOOK_SECONDS = Histogram(
+    "wishlist_webhook_seconds", "From an event to its receiver's acceptance.", buckets=(*_SLOW, 60, 600, 3_600)
+)
 DASHBOARD_MADE = Gauge("wishlist_dashboard_timestamp_seconds", "When the dashboard was last made.")
 GROUP_STOPPED = Gauge("wishlist_group_stopped", "1 where a group stopped itself.", ["consumer_group"])
 

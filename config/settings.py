@@ -200,6 +200,32 @@ class PushSettings(BaseSettings):
     check_seconds: float = Field(0.25, gt=0, description="How often is looked for pushes that are due.")
 
 
+class WebhookSettings(BaseSettings):
+    """Webhooks of owners and of the shop: calls to their own addresses."""
+
+    model_config = SettingsConfigDict(env_prefix="WEBHOOK_")
+
+    allow_private: bool = Field(
+        False, description="Allow http, and addresses that are not public: for development and tests only."
+    )
+    timeout_seconds: float = Field(10.0, gt=0, description="Longest time of one call, from the name to the status.")
+    at_once: int = Field(100, ge=1, description="Webhooks that one worker calls at once; each of them once.")
+    turn_seconds: float = Field(
+        5.0, ge=0, description="How long one webhook is called, once for each event, before others have their turn."
+    )
+    most_failures: int = Field(20, ge=1, description="Failures in a row that disable a webhook.")
+    longest_pause_seconds: float = Field(
+        3_600.0, ge=0, description="Longest pause after a failure, also where the receiver asks for a longer one."
+    )
+    latest_seconds: float = Field(
+        86_400.0, gt=0, description="What has happened longer ago than this when it is read is not told."
+    )
+    give_up_seconds: float = Field(
+        259_200.0, gt=0, description="What has not been delivered so long after it happened is given up."
+    )
+    check_seconds: float = Field(0.25, gt=0, description="How often is looked for deliveries that are due.")
+
+
 class QueueSettings(BaseSettings):
     """The notification hub's queue: SQS."""
 
@@ -370,6 +396,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     UnsubscribeSettings,
     SweepSettings,
     BreakerSettings,
+    WebhookSettings,
     ApiSettings,
     AuthSettings,
     SegmentSettings,

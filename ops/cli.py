@@ -27,7 +27,7 @@ from config.settings import (
     WarehouseSettings,
     load,
 )
-from ops import bucket, ledger, migrations, queue, topics
+from ops import bucket, ledger, migrations, queue, topics, webhook
 from ops import seed as development_data
 from ops.dashboard import dashboard
 from ops.replay.command import replay
@@ -41,6 +41,7 @@ T = TypeVar("T")
 app.command()(simulate)
 app.command()(dashboard)
 app.command()(replay)
+app.add_typer(webhook.app, name="webhook")
 
 
 def _with_postgres(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:

@@ -41,6 +41,8 @@ class ImageHost:
     asked: list[str] = field(default_factory=list)
     resolved: list[str] = field(default_factory=list)
     connected: list[str] = field(default_factory=list)
+    network: httpcore.AsyncNetworkBackend = field(init=False)
+    tls: ssl.SSLContext = field(init=False)
     fetcher: SafeFetcher = field(init=False)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,12 +82,9 @@ async def open_image_host(folder: Path) -> AsyncIterator[ImageHost]:
     host = ImageHost()
     server = await asyncio.start_server(host.serve, "127.0.0.1", 0, ssl=server_tls)
     port = server.sockets[0].getsockname()[1]
-    host.fetcher = SafeFetcher(
-        frozenset({HOST, OTHER}),
-        resolve=host.resolve,
-        network=_Network(host, port),
-        tls=ssl.create_default_context(cafile=str(certificate)),
-    )
+    host.network = _Network(host, port)
+    host.tls = ssl.create_default_context(cafile=str(certificate))
+    host.fetcher = SafeFetcher(frozenset({HOST, OTHER}), resolve=host.resolve, network=host.network, tls=host.tls)
     try:
         yield host
     finally:

@@ -10,7 +10,7 @@ from clients.bigquery import Warehouse
 from clients.postgres import Database
 from config.settings import KafkaSettings, PushSettings, WarehouseSettings, load
 from schemas.codec import Codec
-from sinks import bigquery, digest, previews, push, segment, share_store
+from sinks import bigquery, digest, previews, push, segment, share_store, webhook
 from sinks.contract import Sink
 from streams.decoding import segment_messages, share_events
 from streams.engine import Decode
@@ -60,4 +60,5 @@ def targets() -> dict[str, Target]:
             make=lambda database, group: push.PushQueue(database, group, load(PushSettings)),
             reaches_people=True,
         ),
+        "webhook": Target(group=webhook.GROUP, make=webhook.WebhookQueue, reaches_people=True),
     }

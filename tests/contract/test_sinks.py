@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from clients import webhooks
 from clients.bigquery import Warehouse
 from clients.postgres import Database
 from config.settings import PostgresSettings, WarehouseSettings
@@ -26,6 +27,7 @@ from sinks.previews import PreviewQueue
 from sinks.push import PushQueue
 from sinks.segment import SegmentTable
 from sinks.share_store import ShareStore
+from sinks.webhook import WebhookQueue
 from tests.lab import open_database
 from tests.memory_sink import MemorySink
 from tests.warehouse import rows_of
@@ -38,6 +40,7 @@ FACTORIES: dict[str, Callable[[Database, str], Sink]] = {
     "dead_letters": DeadLetterStore,
     "digest": DigestCounts,
     "push": PushQueue,
+    "webhook": WebhookQueue,
     "bigquery": lambda database, group: ShareEventTable(database, group, Warehouse(WarehouseSettings(dataset=DATASET))),
     "segment": lambda database, group: SegmentTable(database, group, Warehouse(WarehouseSettings(dataset=DATASET))),
     "memory": lambda _, group: MemorySink(group),  # what the engine's own tests use
@@ -47,7 +50,7 @@ _USED: dict[type, EventType] = {DigestCounts: EventType.VIEWED, PushQueue: Event
 TABLES = (
     "watermarks", "ledger", "wishlist_shares", "share_item_visibility", "share_visitors",
     "wishlist_items", "wishlists", "previews", "dead_letters", "warehouse_appends", "digest_owners", "digest_counts",
-    "digest_visitors", "pushes",
+    "digest_visitors", "pushes", "webhooks", "webhook_deliveries",
 )  # fmt: skip
 
 
@@ -71,6 +74,7 @@ def event(kind: EventType = EventType.CREATED, **changes: Any) -> ShareEvent:
 async def database() -> AsyncIterator[Database]:
     async with open_database(f"contract_{uuid4().hex[:12]}") as dsn:
         database = Database(PostgresSettings(dsn=dsn))
+        await (await database.pool()).execute(webhooks.SET, key_of("user_maya"), "https://hooks.example", "", False)
         yield database
         await (await database.pool()).close()
 
@@ -168,6 +172,7 @@ async def test_a_topic_made_anew_stops_the_group(sink: Sink, partition: Partitio
 
 async def test_events_read_again_change_nothing(database: Database, partition: Partition) -> None:
     for name in ("share_store", "previews", "bigquery", "segment", "digest", "push"):
+    for name in ("share_store", "previews", "bigquery", "segment", "digest", "webhook"):
         sink = FACTORIES[name](database, f"test-{uuid4()}")
         token = new_share_token()
         events = [

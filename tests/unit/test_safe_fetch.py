@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cards.safe_fetch import MAX_BYTES, Refused, is_public
+from cards.safe_fetch import MAX_BYTES
 from cards.thumbnails import Thumbnails
+from clients.public_network import Refused, is_public
 from tests.image_host import HOST, OTHER, PUBLIC, ImageHost, open_image_host, response
 
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
