@@ -30,6 +30,7 @@ from config.settings import (
 from ops import bucket, ledger, migrations, queue, topics
 from ops import seed as development_data
 from ops.dashboard import dashboard
+from ops.dead_letters.command import dlq
 from ops.simulation.command import simulate
 from ops.tokens import NoSigningKey, signer
 from streams import preview_sweep
@@ -39,6 +40,7 @@ console = Console()
 T = TypeVar("T")
 app.command()(simulate)
 app.command()(dashboard)
+app.add_typer(dlq, name="dlq")
 
 
 def _with_postgres(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
