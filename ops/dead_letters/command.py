@@ -29,8 +29,9 @@ from ops.dead_letters.reveal import reveal
 from schemas.codec import SchemaUnavailable
 
 dlq = typer.Typer(help="Dead letters: look at them, send them back to the group that failed, or give them up.")
-console = Console(highlight=False)
-notices = Console(stderr=True, highlight=False)
+# Without markup: brackets in what events and errors say are no colours.
+console = Console(highlight=False, markup=False)
+notices = Console(stderr=True, highlight=False, markup=False)
 
 _AGE = re.compile(r"(\d{1,6})(s|m|min|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
@@ -128,15 +129,15 @@ def list_letters(
             )
             return 0
         if not found:
-            console.print("[green]no dead letters[/]" if not every else f"none of these; there are {_counts(every)}")
+            console.print(f"none of these; there are {_counts(every)}" if every else "no dead letters")
             return 0
         if letters:
             console.print(showing.each(shown, now))
             if len(found) > limit:
-                console.print(f"[dim]and {len(found) - limit:,} older; --limit shows more[/]")
+                console.print(f"and {len(found) - limit:,} older; --limit shows more", style="dim")
             return 0
         console.print(showing.overview(found, now))
-        console.print(f"[dim]in all {_counts(every)}. Next: wishlist dlq show {found[-1].id}[/]")
+        console.print(f"in all {_counts(every)}. Next: wishlist dlq show {found[-1].id}", style="dim")
         return 0
 
     _at_desk(work)
@@ -355,7 +356,7 @@ def _at_desk(
             load(KafkaSettings), load(PostgresSettings), suffix, needs_postgres=needs_postgres, needs_kafka=needs_kafka
         ) as desk:
             for line in desk.notices:
-                notices.print(f"[yellow]{line}[/]")
+                notices.print(line, style="yellow")
             return await work(desk)
 
     try:
@@ -363,16 +364,16 @@ def _at_desk(
     except BadInput as error:
         raise typer.BadParameter(str(error), param_hint=error.option) from None
     except (OutOfReach, audit.Busy, SchemaUnavailable) as error:
-        notices.print(f"[red]{error}[/]")
+        notices.print(str(error), style="red")
         raise typer.Exit(1) from None
     except BrokerAway as error:
-        notices.print(f"[red]Kafka does not answer:[/] {error}. The same command again is safe.")
+        notices.print(f"Kafka does not answer: {error}. The same command again is safe.", style="red")
         raise typer.Exit(1) from None
     except (asyncpg.UndefinedColumnError, asyncpg.UndefinedTableError):
-        notices.print("[red]PostgreSQL's schema is too old:[/] run wishlist migrate.")
+        notices.print("PostgreSQL's schema is too old: run wishlist migrate.", style="red")
         raise typer.Exit(1) from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        notices.print(f"[red]PostgreSQL does not answer:[/] {error}. The same command again is safe.")
+        notices.print(f"PostgreSQL does not answer: {error}. The same command again is safe.", style="red")
         raise typer.Exit(1) from None
     raise typer.Exit(code)
 
@@ -431,12 +432,12 @@ def _ask(chosen: Filter, yes: bool, question: str) -> None:
 
 def _show_plan(going: Sequence[Letter], refused: dict[Letter, str], column: str, verb: str) -> None:
     if going:
-        console.print(f"[bold]{showing.numbered(len(going))} {verb}[/]")
+        console.print(f"{showing.numbered(len(going))} {verb}", style="bold")
         console.print(showing.plan(going, column))
     elif not refused:
         console.print("no letter is meant; wishlist dlq list --state all shows what there is")
     if refused:
-        console.print(f"[bold]{showing.numbered(len(refused))} refused[/]")
+        console.print(f"{showing.numbered(len(refused))} refused", style="bold")
         console.print(showing.refusals(refused))
 
 
@@ -464,7 +465,7 @@ def _counts(letters: Sequence[Letter]) -> str:
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(value, indent=2))
 
 
 @contextmanager

@@ -48,8 +48,9 @@ class Desk:
 
     async def named(self, ids: Collection[LetterId]) -> list[Letter]:
         """The letters *ids*; raises :class:`BadInput` for one that there is not."""
-        letters = [letter for letter in await self.letters() if letter.id in ids]
-        if unknown := sorted(set(ids) - {letter.id for letter in letters}):
+        wanted = set(ids)
+        letters = [letter for letter in await self.letters() if letter.id in wanted]
+        if unknown := sorted(wanted - {letter.id for letter in letters}):
             words = f"there is no dead letter {', '.join(map(str, unknown))}; see wishlist dlq list --letters"
             raise BadInput("ID", words)
         return letters

@@ -89,8 +89,8 @@ class Letter:
 
     @property
     def message(self) -> str:
-        """The error's message with what may be personal masked, in one line."""
-        return " ".join(mask_text(self.error_message).split())
+        """The error's message in one line: without a database's DETAIL, and what may be personal masked."""
+        return " ".join(mask_text(self.error_message.partition("\nDETAIL:")[0]).split())
 
 
 @dataclass(frozen=True, slots=True)

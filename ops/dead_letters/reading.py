@@ -55,6 +55,8 @@ class DlqTopic:
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
+                # The end of a partition is told after so long: nobody waits for records here.
+                "fetch.wait.max.ms": 10,
             },
             logger=logs.librdkafka,
         )

@@ -1,15 +1,19 @@
-"""How dead letters look in a terminal, and as JSON for scripts. Everything that comes in here is masked already."""
+"""How dead letters look in a terminal. What must be masked is masked before it comes here.
+
+What clients and databases say may hold control characters, which a terminal would obey: they are shown, not sent.
+"""
 
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +24,7 @@ from ops.dead_letters.masking import MASK
 from ops.dead_letters.redriving import Outcome
 from ops.dead_letters.reveal import Revealed, dump
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _COLOURS = {
     State.OPEN: "red",
     State.REDRIVEN: "yellow",
@@ -48,6 +53,22 @@ def numbered(count: int, one: str = "letter") -> str:
     return f"{count:,} {one}{'' if count == 1 else 's'}"
 
 
+def printable(text: str) -> str:
+    """*text* with its control characters written out, line ends and tabs aside."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def _clean(letter: Letter) -> Letter:
+    return replace(
+        letter,
+        group=printable(letter.group),
+        topic=printable(letter.topic),
+        error_class=printable(letter.error_class),
+        error_message=printable(letter.error_message),
+        redrive_of=letter.redrive_of and printable(letter.redrive_of),
+    )
+
+
 # --- list -----------------------------------------------------------------------------------------------------------
 
 
@@ -55,18 +76,18 @@ def overview(letters: Sequence[Letter], now: datetime) -> RenderableType:
     """*letters* by group, error and age: a table a group."""
     parts: list[RenderableType] = []
     by_group: dict[str, list[Heap]] = {}
-    for heap in heaps(letters, now):
+    for heap in heaps(map(_clean, letters), now):
         by_group.setdefault(heap.group, []).append(heap)
     for group, of_group in by_group.items():
-        table = Table(box=None, padding=(0, 2, 0, 0), expand=True, header_style="dim")
-        table.add_column("letters", justify="right", width=7)
-        table.add_column("last failed", width=13)
-        table.add_column("error", ratio=1, overflow="fold")
-        table.add_column("newest", width=10, no_wrap=True)
+        table = Table(box=None, padding=(0, 2, 0, 0), expand=True, show_header=False)
+        table.add_column(justify="right", width=6)
+        table.add_column(width=13)
+        table.add_column(ratio=1, overflow="fold")
+        table.add_column(max_width=14, no_wrap=True, justify="right")
         for heap in of_group:
             table.add_row(f"{heap.count:,}", heap.age, error_of(heap.newest), str(heap.newest.id))
         total = sum(heap.count for heap in of_group)
-        parts += [Text.assemble((group, "bold"), ("  ", ""), (numbered(total), "dim")), table, Text()]
+        parts += [Text.assemble((group, "bold"), f"  {numbered(total)}, by age of the last failure"), table, Text()]
     return Group(*parts)
 
 
@@ -78,7 +99,7 @@ def each(letters: Sequence[Letter], now: datetime) -> RenderableType:
     table.add_column("failed", no_wrap=True, justify="right")
     table.add_column("sent", no_wrap=True, justify="right")
     table.add_column("group and error", ratio=1, overflow="fold")
-    for letter in letters:
+    for letter in map(_clean, letters):
         words = Text.assemble((letter.group, "bold"), "\n", error_of(letter))
         table.add_row(
             str(letter.id), state_of(letter), since(letter.last_failure, now), f"{letter.sent_before}×", words
@@ -110,13 +131,13 @@ def states(letters: Iterable[Letter]) -> str:
 
 def whole(letter: Letter, held: Revealed, history: Sequence[Act], now: datetime) -> RenderableType:
     """Everything about one letter."""
-    facts = _pairs()
+    letter, facts = _clean(letter), _pairs()
     tries = "1 try" if letter.attempts == 1 else f"{letter.attempts} tries"
     origin = f"{letter.topic}[{letter.partition}] at {letter.offset}, {moment(letter.timestamp)}"
     kept = "the table" if letter.in_table else "the topic only; the agent dead_letters is behind"
     rows: list[tuple[str, RenderableType]] = [
         ("group", letter.group),
-        ("error", Text.assemble((letter.error_class, "yellow"), f": {held.message}")),
+        ("error", Text.assemble((letter.error_class, "yellow"), f": {printable(held.message)}")),
         ("failed", f"{moment(letter.last_failure)}, {since(letter.last_failure, now)} ago; {tries}, "
                    f"the first {moment(letter.first_failure)}"),
         ("first lay in", origin),
@@ -136,8 +157,8 @@ def whole(letter: Letter, held: Revealed, history: Sequence[Act], now: datetime)
     elif held.value is not None:
         parts += [Text("value", "bold"), Padding(Text(dump(base64.b64decode(held.value)), "dim"), (0, 0, 1, 2))]
     if held.why_not is not None:
-        parts += [Text.assemble(("read today: ", "bold"), held.why_not), Text()]
-    parts += [Text("traceback", "bold"), Padding(Text(held.traceback.strip(), "dim"), (0, 0, 1, 2))]
+        parts += [Text.assemble(("read today: ", "bold"), printable(held.why_not)), Text()]
+    parts += [Text("traceback", "bold"), Padding(Text(printable(held.traceback.strip()), "dim"), (0, 0, 1, 2))]
     if history:
         parts += [Text("what was done", "bold"), done(history)]
     return Group(*parts)
@@ -152,13 +173,13 @@ def done(acts: Sequence[Act]) -> RenderableType:
     table.add_column("letters", no_wrap=True, justify="right")
     table.add_column("asked for", ratio=1, overflow="fold")
     for act in acts:
-        words = Text(act.asked_for)
+        words = Text(printable(act.asked_for))
         if act.reason is not None:
-            words.append(f"\n{act.reason}", "italic")
+            words.append(f"\n{printable(act.reason)}", "italic")
         if act.ended_at is None:
             words.append("\ncut off, or at work", "red")
         count = f"{act.done:,}" if act.done == act.letters else f"{act.done:,} of {act.letters:,}"
-        table.add_row(moment(act.begun_at), act.actor, act.act, count, words)
+        table.add_row(moment(act.begun_at), printable(act.actor), act.act, count, words)
     return table
 
 
@@ -176,7 +197,7 @@ def _fields(value: Any) -> RenderableType:
         if one in (None, "", [], {}, ()):
             continue
         nested = isinstance(one, Mapping)
-        table.add_row(f"  {name}", _fields(one) if nested else _value(one))
+        table.add_row(f"  {printable(name)}", _fields(one) if nested else _value(one))
     return table
 
 
@@ -184,8 +205,8 @@ def _value(value: Any) -> Text:
     if value == MASK:
         return Text(MASK, "dim")
     if isinstance(value, list):
-        return Text(", ".join(str(one) for one in value))
-    return Text("none" if value is None else str(value))
+        return Text(printable(", ".join(str(one) for one in value)))
+    return Text("none" if value is None else printable(str(value)))
 
 
 # --- redrive, discard -----------------------------------------------------------------------------------------------
@@ -195,10 +216,10 @@ def plan(going: Sequence[Letter], verb: str) -> RenderableType:
     """What would go where: letters by group and topic."""
     table = Table(box=None, padding=(0, 2, 0, 0), expand=True, header_style="dim")
     table.add_column("letters", justify="right", no_wrap=True)
-    table.add_column(verb, ratio=1, overflow="fold")
+    table.add_column(verb, no_wrap=True)
     table.add_column("ids", ratio=1, overflow="fold")
     by_place: dict[tuple[str, str], list[Letter]] = {}
-    for letter in going:
+    for letter in map(_clean, going):
         by_place.setdefault((letter.group, letter.topic), []).append(letter)
     for (group, topic), same in sorted(by_place.items()):
         ids = ", ".join(str(letter.id) for letter in same[:6]) + (", …" if len(same) > 6 else "")
@@ -210,7 +231,7 @@ def refusals(refused: Mapping[Letter, str], most: int = 10) -> RenderableType:
     """Which letters were left, and why."""
     table = _pairs()
     for letter, why in list(refused.items())[:most]:
-        table.add_row(str(letter.id), Text(why))
+        table.add_row(str(letter.id), printable(why))
     if len(refused) > most:
         table.add_row("…", f"and {len(refused) - most:,} more; --json names them all")
     return table
@@ -218,14 +239,13 @@ def refusals(refused: Mapping[Letter, str], most: int = 10) -> RenderableType:
 
 def outcome(result: Outcome) -> RenderableType:
     """What became of what was sent."""
-    lines = [f"[green]{numbered(len(result.applied))} applied[/]"]
+    text = Text(f"{numbered(len(result.applied))} applied", "green")
     if result.returned:
         pairs = [f"{old} as {new}" for old, new in list(result.returned.items())[:6]]
         more = ", …" if len(result.returned) > 6 else ""
-        lines.append(f"[red]{numbered(len(result.returned))} came back[/]: {escape(', '.join(pairs) + more)}")
+        text.append(f"\n{numbered(len(result.returned))} came back: {', '.join(pairs)}{more}", "red")
     if result.unread:
-        lines.append(
-            f"[yellow]{numbered(len(result.unread))} not read yet[/]: does the group run? "
-            "wishlist dlq list --state redriven shows them"
-        )
-    return Text.from_markup("\n".join(lines))
+        count = numbered(len(result.unread))
+        words = f"\n{count} not read yet: does the group run? wishlist dlq list --state redriven shows them"
+        text.append(words, "yellow")
+    return text

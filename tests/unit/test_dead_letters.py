@@ -74,7 +74,7 @@ def record(value: bytes | None, headers: dict[str, str] | None = None, **changes
 
 
 def rendered(what: Any, width: int = 100) -> str:
-    console = Console(file=io.StringIO(), width=width)
+    console = Console(file=io.StringIO(), width=width, markup=False)
     console.print(what)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -160,6 +160,17 @@ def test_a_traceback_keeps_its_lines_of_code() -> None:
     masked = mask_traceback(trace)
     assert "Maya" not in masked
     assert "File \"a.py\", line 3, in f\n    raise Reject('code')" in masked
+
+
+def test_a_terminal_is_not_told_what_to_do_by_an_event() -> None:
+    evil = event(user_agent="\x1b]0;owned\x07[red]x[/y]", message="a\x9b2J")
+    one = letter(group="g\x1b[2J[/x]", error_message="\x1b[31m[bold]")
+    held = reveal(one, Content(b"k", CODEC.encode(evil), "T\x1b[0m"), CODEC, SEGMENT, unmask=True)
+    for view in (showing.whole(one, held, [], NOW), showing.each([one], NOW), showing.overview([one], NOW),
+                 showing.plan([one], "to"), showing.refusals({one: "\x1b"})):  # fmt: skip
+        seen = rendered(view)
+        assert not set(seen) & {"\x1b", "\x07", "\x9b"}
+        assert "\\x1b" in seen
 
 
 def test_the_dump_of_a_value() -> None:
