@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -224,6 +225,7 @@ def redrive(
         report: dict[str, Any] = {"dry_run": dry_run, "redriven": [str(letter.id) for letter in going]}
         if not json_:
             _show_plan(going, refused, "back to", "would be sent back" if dry_run else "to be sent back")
+        _warn_of_a_stop(going)
         if dry_run or not going:
             if json_:
                 _print_json({**report, "refused": as_json.refusals_of(refused)})
@@ -428,6 +430,15 @@ def _ask(chosen: Filter, yes: bool, question: str) -> None:
         raise BadInput("--yes", "nobody can be asked here: say --yes, or look first with --dry-run")
     if not typer.confirm(question):
         raise typer.Exit(1)
+
+
+def _warn_of_a_stop(going: Sequence[Letter]) -> None:
+    """So many that are refused again would stop their group."""
+    most = load(StreamSettings).max_consecutive_rejects
+    for group, count in Counter(letter.group for letter in going).items():
+        if count > most:
+            words = f"if these are refused again, {group} stops itself at {most:,}: try --limit 1 --wait 60 first"
+            notices.print(words, style="yellow")
 
 
 def _show_plan(going: Sequence[Letter], refused: dict[Letter, str], column: str, verb: str) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,7 +23,7 @@ from clients import metrics
 from clients.postgres import Database
 from config.settings import DlqSettings, PostgresSettings
 from ops.cli import app
-from ops.dead_letters import audit
+from ops.dead_letters import audit, retention
 from schemas.event import EventType, ShareEvent
 from schemas.ids import new_share_token, uuid7
 from sinks import previews, segment, share_store
@@ -329,6 +330,12 @@ async def test_discarding(lab: Lab, operator: Operator) -> None:
     assert "--again" in (await operator.run("redrive", one, expect=1)).stdout
     assert len((await operator.json("redrive", one, "--again", *WAIT, expect=1))["returned"]) == 1
 
+    # After 90 days a letter goes; who did what to it stays.
+    await lab.pool.execute("UPDATE dead_letters SET stored_at = now() - interval '90 days' WHERE state = 'discarded'")
+    async with lab.pool.acquire() as connection:
+        assert await retention.remove_old(connection, datetime.now(UTC)) == 1
+    assert len((await operator.json("audit"))["acts"]) == 2
+
 
 async def test_segment_messages_go_back_to_their_own_topic(lab: Lab, operator: Operator) -> None:
     async with open_warehouse(f"dlq_{uuid4().hex[:12]}") as warehouse:
@@ -414,5 +421,7 @@ async def test_many_are_not_sent_without_a_yes(lab: Lab, operator: Operator) -> 
     await operator.letters(3)
     assert "--dry-run" in (await operator.run("redrive", "--all", expect=2)).stderr
     assert (await operator.json("list"))["states"]["open"] == 3
+    warned = await operator.run("redrive", "--all", "--dry-run", STREAM_MAX_CONSECUTIVE_REJECTS="2")
+    assert "stops itself at 2" in warned.stderr
     sent = await operator.json("redrive", "--all", "--limit", "2", "--rate", "20", "--yes")
     assert len(sent["redriven"]) == 2
