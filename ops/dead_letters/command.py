@@ -130,7 +130,7 @@ def list_letters(
             )
             return 0
         if not found:
-            console.print(f"none of these; there are {_counts(every)}" if every else "no dead letters")
+            console.print(f"none of these; there are {showing.states(every)}" if every else "no dead letters")
             return 0
         if letters:
             console.print(showing.each(shown, now))
@@ -138,7 +138,7 @@ def list_letters(
                 console.print(f"and {len(found) - limit:,} older; --limit shows more", style="dim")
             return 0
         console.print(showing.overview(found, now))
-        console.print(f"in all {_counts(every)}. Next: wishlist dlq show {found[-1].id}", style="dim")
+        console.print(f"in all {showing.states(every)}. Next: wishlist dlq show {found[-1].id}", style="dim")
         return 0
 
     _at_desk(work)
@@ -374,6 +374,8 @@ def _at_desk(
     except (asyncpg.UndefinedColumnError, asyncpg.UndefinedTableError):
         notices.print("PostgreSQL's schema is too old: run wishlist migrate.", style="red")
         raise typer.Exit(1) from None
+    except BrokenPipeError:
+        raise  # whoever read our output has left; the command line's own affair
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         notices.print(f"PostgreSQL does not answer: {error}. The same command again is safe.", style="red")
         raise typer.Exit(1) from None
@@ -469,10 +471,6 @@ def _words(verb: str, chosen: Filter, group: str | None, everything: bool, **opt
 def _topic(desk: Desk) -> reading.DlqTopic:
     assert desk.topic is not None
     return desk.topic
-
-
-def _counts(letters: Sequence[Letter]) -> str:
-    return showing.states(letters)
 
 
 def _print_json(value: dict[str, Any]) -> None:

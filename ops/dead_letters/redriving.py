@@ -26,7 +26,7 @@ from streams.dlq import LARGEST_DEAD_LETTER
 from streams.redriven import headers_for
 
 # As many are sent twice at most where the command is killed.
-AT_ONCE = 100
+_AT_ONCE = 100
 _ACK_SECONDS = 30.0
 _LOOK_SECONDS = 0.3
 
@@ -91,7 +91,7 @@ class Redriver:
 
     def _chunks(self, letters: Sequence[Letter]) -> Iterator[Sequence[Letter]]:
         """Half a second's letters at a time."""
-        size = max(1, min(AT_ONCE, int(self._per_second / 2)))
+        size = max(1, min(_AT_ONCE, int(self._per_second / 2)))
         for start in range(0, len(letters), size):
             yield letters[start : start + size]
 

@@ -79,15 +79,15 @@ def overview(letters: Sequence[Letter], now: datetime) -> RenderableType:
     for heap in heaps(map(_clean, letters), now):
         by_group.setdefault(heap.group, []).append(heap)
     for group, of_group in by_group.items():
-        table = Table(box=None, padding=(0, 2, 0, 0), expand=True, show_header=False)
-        table.add_column(justify="right", width=6)
-        table.add_column(width=13)
-        table.add_column(ratio=1, overflow="fold")
-        table.add_column(max_width=14, no_wrap=True, justify="right")
+        table = Table(box=None, padding=(0, 2, 0, 0), expand=True, show_header=not parts, header_style="dim")
+        table.add_column("letters", justify="right", width=7)
+        table.add_column("last failed", width=13)
+        table.add_column("error", ratio=1, overflow="fold")
+        table.add_column("newest", max_width=14, no_wrap=True, justify="right")
         for heap in of_group:
             table.add_row(f"{heap.count:,}", heap.age, error_of(heap.newest), str(heap.newest.id))
         total = sum(heap.count for heap in of_group)
-        parts += [Text.assemble((group, "bold"), f"  {numbered(total)}, by age of the last failure"), table, Text()]
+        parts += [Text.assemble((group, "bold"), f"  {numbered(total)}"), table, Text()]
     return Group(*parts)
 
 
