@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
-from uuid import UUID
 
 import asyncpg
 import typer
@@ -22,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from clients import logs
 from clients.registry import open_codec
 from config.settings import DlqSettings, KafkaSettings, PostgresSettings, StreamSettings, load
-from ops.dead_letters import as_json, audit, reading, redriving, showing
+from ops.dead_letters import as_json, audit, options, reading, redriving, showing
 from ops.dead_letters.desk import BadInput, Desk, OutOfReach, group_named, open_desk
 from ops.dead_letters.letters import Filter, Letter, LetterId, State, heaps, refusal
 from ops.dead_letters.reading import BrokerAway
@@ -34,81 +32,26 @@ dlq = typer.Typer(help="Dead letters: look at them, send them back to the group 
 console = Console(highlight=False, markup=False)
 notices = Console(stderr=True, highlight=False, markup=False)
 
-_AGE = re.compile(r"(\d{1,6})(s|m|min|h|d)")
-_UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 _MAY_GO = {False: {State.OPEN}, True: {State.OPEN, State.REDRIVEN, State.APPLIED, State.DISCARDED}}
-
-
-def parse_time(text: str) -> datetime:
-    """A moment (ISO 8601; UTC where it names no zone) or an age (``90m``, ``2h``, ``7d``) before now."""
-    if age := _AGE.fullmatch(text.strip().lower()):
-        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is neither a time nor an age; write 2026-03-01T02:30 (UTC), or 90m, 2h, 7d for so long ago"
-        ) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def parse_id(text: str) -> LetterId:
-    """See :meth:`LetterId.parse`."""
-    try:
-        return LetterId.parse(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def parse_event(text: str) -> UUID:
-    """An event's id."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no event id; one is a UUID, as the logs and show have it") from None
-
-
-Ids = Annotated[list[LetterId] | None, typer.Argument(parser=parse_id, metavar="ID", help="Letters, such as 2-417.")]
-GroupName = Annotated[str | None, typer.Option("--group", help="Of this consumer group; a part of its name will do.")]
-ErrorWords = Annotated[str | None, typer.Option("--error", help="Whose error's class or message has these words.")]
-Topic = Annotated[str | None, typer.Option("--topic", help="Whose event lay in this topic.")]
-EventId = Annotated[
-    UUID | None, typer.Option("--event", parser=parse_event, metavar="UUID", help="Of the event with this id.")
-]
-Since = Annotated[
-    datetime | None,
-    typer.Option("--since", parser=parse_time, metavar="TIME", help="That failed last at or after: a time, or 2h, 7d."),
-]
-Until = Annotated[
-    datetime | None,
-    typer.Option("--until", parser=parse_time, metavar="TIME", help="That failed last before: a time, or 2h, 7d."),
-]
-Json = Annotated[bool, typer.Option("--json", help="For scripts: one JSON object.")]
-Actor = Annotated[
-    str | None, typer.Option("--as", metavar="NAME", help="Who asks, for the audit, where several share a login.")
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before many.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only so many, the oldest first.")]
 
 
 @dlq.command("list")
 def list_letters(
-    group: GroupName = None,
-    error: ErrorWords = None,
-    topic: Topic = None,
-    event: EventId = None,
-    since: Since = None,
-    until: Until = None,
+    group: options.GroupName = None,
+    error: options.ErrorWords = None,
+    topic: options.Topic = None,
+    event: options.EventId = None,
+    since: options.Since = None,
+    until: options.Until = None,
     state: Annotated[
         str, typer.Option("--state", help="open, redriven, applied, returned, discarded, or all.")
     ] = State.OPEN,
     letters: Annotated[bool, typer.Option("--letters", help="One by one, with their ids, the newest first.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many --letters shows.")] = 50,
-    json_: Json = False,
+    json_: options.Json = False,
 ) -> None:
     """Sum up dead letters by group, error and age: those that nobody has dealt with, unless told otherwise."""
-    states = _states(state)
+    states = options.states_named(state)
 
     async def work(desk: Desk) -> int:
         every = await desk.letters()
@@ -146,12 +89,14 @@ def list_letters(
 
 @dlq.command()
 def show(
-    letter_id: Annotated[LetterId, typer.Argument(parser=parse_id, metavar="ID", help="The letter, such as 2-417.")],
+    letter_id: Annotated[
+        LetterId, typer.Argument(parser=options.parse_id, metavar="ID", help="The letter, such as 2-417.")
+    ],
     unmask: Annotated[
         bool, typer.Option("--unmask", help="Show tokens, people and messages too. The audit keeps who asked.")
     ] = False,
-    actor: Actor = None,
-    json_: Json = False,
+    actor: options.Actor = None,
+    json_: options.Json = False,
 ) -> None:
     """Show one letter: its event, what went wrong where, and what was done about it."""
     kafka = load(KafkaSettings)
@@ -177,16 +122,16 @@ def show(
 
 @dlq.command()
 def redrive(
-    ids: Ids = None,
-    group: GroupName = None,
-    error: ErrorWords = None,
-    topic: Topic = None,
-    event: EventId = None,
-    since: Since = None,
-    until: Until = None,
+    ids: options.Ids = None,
+    group: options.GroupName = None,
+    error: options.ErrorWords = None,
+    topic: options.Topic = None,
+    event: options.EventId = None,
+    since: options.Since = None,
+    until: options.Until = None,
     everything: Annotated[bool, typer.Option("--all", help="Every open letter.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Also what was sent back or discarded before.")] = False,
-    limit: Limit = None,
+    limit: options.Limit = None,
     rate: Annotated[
         float | None,
         typer.Option("--rate", min=0.1, help="So many a second at most; DLQ_REDRIVES_PER_SECOND if unset."),
@@ -194,18 +139,18 @@ def redrive(
     wait: Annotated[
         float, typer.Option("--wait", min=0, help="Tell what became of them, after so many seconds at the latest.")
     ] = 0.0,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    actor: Actor = None,
-    json_: Json = False,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    actor: options.Actor = None,
+    json_: options.Json = False,
 ) -> None:
     """Send letters back through their topic, for the group that failed alone.
 
     Each goes under its key and event id; what its group has applied already it passes by. Exit code 1 says that some
     were refused, came back, or were not read within --wait.
     """
-    chosen = _chosen(ids, error, topic, event, since, until, _MAY_GO[again])
-    _must_name_something(chosen, group, everything)
+    chosen = options.filter_of(ids, error, topic, event, since, until, _MAY_GO[again])
+    options.must_name_something(chosen, group, everything)
     kafka, settings = load(KafkaSettings), load(DlqSettings)
 
     async def work(desk: Desk) -> int:
@@ -236,7 +181,7 @@ def redrive(
             refused |= late
             await desk.keep(going)
             since_ends = {number: end for number, (_, end) in (await asyncio.to_thread(_topic(desk).bounds)).items()}
-            asked_for = _words("redrive", chosen, group, everything, again=again, limit=limit)
+            asked_for = options.as_typed("redrive", chosen, group, everything, again=again, limit=limit)
             act = await audit.begin(connection, "redrive", actor or audit.operator(), asked_for, len(going))
             redriver = redriving.Redriver(kafka, rate or settings.redrives_per_second)
             with _progress(len(going)) as advance:
@@ -265,25 +210,25 @@ def redrive(
 @dlq.command()
 def discard(
     reason: Annotated[str, typer.Option("--reason", help="Why; the audit keeps it.")],
-    ids: Ids = None,
-    group: GroupName = None,
-    error: ErrorWords = None,
-    topic: Topic = None,
-    event: EventId = None,
-    since: Since = None,
-    until: Until = None,
+    ids: options.Ids = None,
+    group: options.GroupName = None,
+    error: options.ErrorWords = None,
+    topic: options.Topic = None,
+    event: options.EventId = None,
+    since: options.Since = None,
+    until: options.Until = None,
     everything: Annotated[bool, typer.Option("--all", help="Every open letter.")] = False,
-    limit: Limit = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    actor: Actor = None,
-    json_: Json = False,
+    limit: options.Limit = None,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    actor: options.Actor = None,
+    json_: options.Json = False,
 ) -> None:
     """Give open letters up, with a reason. They stay in the table, and redrive --again takes them back."""
     if not reason.strip():
         raise typer.BadParameter("say why, so that the next one knows", param_hint="--reason")
-    chosen = _chosen(ids, error, topic, event, since, until, {State.OPEN})
-    _must_name_something(chosen, group, everything)
+    chosen = options.filter_of(ids, error, topic, event, since, until, {State.OPEN})
+    options.must_name_something(chosen, group, everything)
 
     async def work(desk: Desk) -> int:
         assert desk.connection is not None
@@ -306,7 +251,7 @@ def discard(
                 going, late = sort(await desk.named([letter.id for letter in going]))
                 refused |= late
                 await desk.keep(going)
-                asked_for = _words("discard", chosen, group, everything, limit=limit)
+                asked_for = options.as_typed("discard", chosen, group, everything, limit=limit)
                 who = actor or audit.operator()
                 act = await audit.begin(connection, "discard", who, asked_for, len(going), reason.strip())
                 await audit.mark_discarded(connection, act, [letter.id for letter in going])
@@ -324,7 +269,7 @@ def discard(
 @dlq.command("audit")
 def show_audit(
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many, the newest first.")] = 20,
-    json_: Json = False,
+    json_: options.Json = False,
 ) -> None:
     """Show who sent back, discarded or unmasked what, and why."""
 
@@ -382,38 +327,6 @@ def _at_desk(
     raise typer.Exit(code)
 
 
-def _states(name: str) -> Collection[State]:
-    if name == "all":
-        return frozenset(State)
-    try:
-        return {State(name)}
-    except ValueError:
-        raise typer.BadParameter(
-            f"{name!r} is no state; there are {', '.join(State)}, and all", param_hint="--state"
-        ) from None
-
-
-def _chosen(
-    ids: Sequence[LetterId] | None,
-    error: str | None,
-    topic: str | None,
-    event: UUID | None,
-    since: datetime | None,
-    until: datetime | None,
-    states: Collection[State],
-) -> Filter:
-    """Letters by their ids are meant in any state, so that one that must not go is refused by name."""
-    named = tuple(ids or ())
-    meant = frozenset(State) if named else states
-    return Filter(ids=named, error=error, topic=topic, event=event, since=since, until=until, states=meant)
-
-
-def _must_name_something(chosen: Filter, group: str | None, everything: bool) -> None:
-    if not (chosen.names_something or group or everything):
-        words = "say which letters: their ids, or --group, --error, --topic, --event, --since, --until, or --all"
-        raise typer.BadParameter(words, param_hint="ID")
-
-
 async def _group(desk: Desk, name: str | None) -> str | None:
     return None if name is None else group_named(name, await desk.groups())
 
@@ -452,20 +365,6 @@ def _show_plan(going: Sequence[Letter], refused: dict[Letter, str], column: str,
     if refused:
         console.print(f"{showing.numbered(len(refused))} refused", style="bold")
         console.print(showing.refusals(refused))
-
-
-def _words(verb: str, chosen: Filter, group: str | None, everything: bool, **options: Any) -> str:
-    """What was asked for, as the audit keeps it."""
-    named = {
-        "group": group, "error": chosen.error, "topic": chosen.topic, "event": chosen.event,
-        "since": chosen.since and chosen.since.isoformat(timespec="seconds"),
-        "until": chosen.until and chosen.until.isoformat(timespec="seconds"),
-        "all": everything, **options,
-    }  # fmt: skip
-    said = [f"--{name}" if value is True else f"--{name} {value}" for name, value in named.items() if value]
-    many = len(chosen.ids) > 6
-    ids = [str(one) for one in list(chosen.ids)[:6]] + ([f"… {len(chosen.ids)} ids"] if many else [])
-    return " ".join([verb, *ids, *said])
 
 
 def _topic(desk: Desk) -> reading.DlqTopic:

@@ -16,10 +16,10 @@ from aiokafka.structs import ConsumerRecord
 from rich.console import Console
 
 from ops.dead_letters import as_json, showing
-from ops.dead_letters.command import parse_time
 from ops.dead_letters.desk import BadInput, group_named
 from ops.dead_letters.letters import Filter, Letter, LetterId, State, age_of, heaps, refusal
 from ops.dead_letters.masking import MASK, mask_fields, mask_text, mask_traceback
+from ops.dead_letters.options import parse_time
 from ops.dead_letters.reading import Content, merged
 from ops.dead_letters.reveal import dump, reveal
 from schemas.codec import MalformedEvent, Origin, load_schemas
