@@ -28,6 +28,9 @@ BATCHES_APPLIED = Counter("wishlist_batches_applied_total", "Record batches appl
 EVENTS_APPLIED = Counter("wishlist_events_applied_total", "Events whose effect was written.", ["consumer_group"])
 EVENTS_SKIPPED = Counter("wishlist_events_skipped_total", "Events seen before, or not meant.", ["consumer_group"])
 EVENTS_REJECTED = Counter("wishlist_events_rejected_total", "Events sent to the DLQ.", ["consumer_group", "error"])
+DEAD_LETTERS_OPEN = Gauge(
+    "wishlist_dead_letters_open", "Dead letters that nobody has sent back or discarded.", ["consumer_group"]
+)
 BATCHES_FENCED = Counter("wishlist_batches_fenced_total", "Batches dropped for another owner.", ["consumer_group"])
 BATCH_RETRIES = Counter("wishlist_batch_retries_total", "Tries after a passing fault.", ["consumer_group"])
 BATCH_SECONDS = Histogram("wishlist_batch_seconds", "Time to apply one batch.", ["consumer_group"], buckets=_FAST)

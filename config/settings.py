@@ -77,6 +77,16 @@ class StreamSettings(BaseSettings):
     )
 
 
+class DlqSettings(BaseSettings):
+    """Dead letters: how `wishlist dlq` sends them back, and how often they are counted."""
+
+    model_config = SettingsConfigDict(env_prefix="DLQ_")
+
+    max_redrives: int = Field(3, ge=1, description="Times that an event is sent back; after that it is a loop.")
+    redrives_per_second: float = Field(200.0, gt=0, description="How fast `wishlist dlq redrive` sends at most.")
+    count_seconds: float = Field(15.0, gt=0, description="Time from one count of the open letters to the next.")
+
+
 class PostgresSettings(BaseSettings):
     """The wishlist database."""
 
@@ -382,6 +392,7 @@ S = TypeVar("S", bound=BaseSettings)
 ALL: tuple[type[BaseSettings], ...] = (
     KafkaSettings,
     StreamSettings,
+    DlqSettings,
     PostgresSettings,
     RedisSettings,
     ObjectStoreSettings,

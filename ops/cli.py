@@ -30,6 +30,8 @@ from config.settings import (
 from ops import bucket, ledger, migrations, queue, topics, webhook
 from ops import seed as development_data
 from ops.dashboard import dashboard
+from ops.dead_letters import retention
+from ops.dead_letters.command import dlq
 from ops.replay.command import replay
 from ops.simulation.command import simulate
 from ops.tokens import NoSigningKey, signer
@@ -42,6 +44,7 @@ app.command()(simulate)
 app.command()(dashboard)
 app.command()(replay)
 app.add_typer(webhook.app, name="webhook")
+app.add_typer(dlq, name="dlq")
 
 
 def _with_postgres(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
@@ -128,17 +131,22 @@ def rollback(above: Annotated[int, typer.Option(help="Undo migrations with a gre
 
 @app.command(name="ledger")
 def maintain_ledger() -> None:
-    """Make the ledger's partitions of the coming weeks and drop old ones: once a day, or at least every four weeks."""
+    """Make the ledger's partitions of the coming weeks and drop old ones: once a day, or at least every four weeks.
 
-    async def work(connection: asyncpg.Connection) -> ledger.Upkeep:
-        return await ledger.maintain(connection, datetime.now(UTC))
+    Dead letters that are older than 90 days go too.
+    """
 
-    done = _with_postgres(work)
+    async def work(connection: asyncpg.Connection) -> tuple[ledger.Upkeep, int]:
+        now = datetime.now(UTC)
+        return await ledger.maintain(connection, now), await retention.remove_old(connection, now)
+
+    done, letters = _with_postgres(work)
     for name in done.made:
         console.print(f"made {name}")
     for name in done.dropped:
         console.print(f"dropped {name}")
     console.print(f"{done.moved} rows moved into partitions, {done.removed} old rows removed")
+    console.print(f"{letters} old dead letters removed")
 
 
 @app.command(name="documents")

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from clients.postgres import Database
+from config.settings import DlqSettings, PostgresSettings, load
 from sinks.dead_letters import GROUP, DeadLetterStore
 from streams.application import dead_letter_agent
+from streams.dead_letter_count import DeadLetterCount
 
 app = dead_letter_agent("dead_letters", GROUP, DeadLetterStore)
+
+
+@app.task  # type: ignore[untyped-decorator]
+async def count_open() -> None:
+    """Keeps the gauge of those that nobody has dealt with."""
+    await DeadLetterCount(Database(load(PostgresSettings)), load(DlqSettings)).run()

@@ -8,13 +8,11 @@ import msgspec
 from aiokafka.structs import ConsumerRecord
 
 from schemas import segment
-from schemas.codec import Codec, MalformedEvent, Origin, SchemaUnavailable
+from schemas.codec import Codec, MalformedEvent, SchemaUnavailable
 from schemas.event import ShareEvent
 from schemas.segment import SegmentMessage
 from sinks.contract import DeadLetter, Retry
-
-# A redriven record names the one group that it is meant for.
-ONLY_GROUP = "only_group"
+from streams.redriven import is_for_another, origin_of
 
 
 def share_events(codec: Codec, group: str) -> Callable[[ConsumerRecord], ShareEvent | None]:
@@ -25,10 +23,10 @@ def share_events(codec: Codec, group: str) -> Callable[[ConsumerRecord], ShareEv
     name = group.encode()
 
     def decode(record: ConsumerRecord) -> ShareEvent | None:
-        if _is_for_another(record, name):
+        if is_for_another(record, name):
             return None
         try:
-            return codec.decode(record.value, Origin(record.topic, record.partition, record.offset, record.timestamp))
+            return codec.decode(record.value, origin_of(record))
         except SchemaUnavailable as error:
             raise Retry(str(error)) from error
 
@@ -46,7 +44,7 @@ def segment_messages(codec: Codec, group: str, events_topic: str) -> Callable[[C
         if record.topic == events_topic:
             event = event_of(record)
             return None if event is None else segment.said_by(event)
-        if _is_for_another(record, name):
+        if is_for_another(record, name):
             return None
         try:
             return segment.decode(record.value or b"")
@@ -54,10 +52,6 @@ def segment_messages(codec: Codec, group: str, events_topic: str) -> Callable[[C
             raise MalformedEvent(f"not a Segment message: {error}") from error
 
     return decode
-
-
-def _is_for_another(record: ConsumerRecord, group: bytes) -> bool:
-    return any(key == ONLY_GROUP and value != group for key, value in record.headers or ())
 
 
 def dead_letter(record: ConsumerRecord) -> DeadLetter:

@@ -13,7 +13,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from clients import logs, metrics
 from clients.producer import SPEC_SETTINGS
 from config.settings import KafkaSettings
+from schemas.codec import MalformedEvent, Origin
 from sinks.contract import Retry
+from streams.redriven import REDRIVE_COUNT, REDRIVE_OF, origin_headers, origin_of
 
 _TRACEBACK_BYTES = 16_384
 _MESSAGE_BYTES = 2_048
@@ -26,14 +28,22 @@ LARGEST_DEAD_LETTER = 100_000_000
 def headers_for(
     record: ConsumerRecord, group: str, error: BaseException, attempts: int, first_failure: datetime
 ) -> dict[str, str]:
-    """What the DLQ record's headers say (DESIGN 3): where it was, who failed, why, and when."""
+    """What the DLQ record's headers say (DESIGN 3): where it was, who failed, why, and when.
+
+    Of a record that was redriven before they name its first place, and the letter that it was sent back from.
+    """
     trace = "".join(traceback_module.format_exception(error))[-_TRACEBACK_BYTES:]
-    redriven = dict(record.headers or ()).get("redrive_count", b"0")
+    said = {key: (value or b"").decode("ascii", "replace") for key, value in record.headers or ()}
+    redriven = {REDRIVE_COUNT: said.get(REDRIVE_COUNT, "0")}
+    if REDRIVE_OF in said:
+        redriven[REDRIVE_OF] = said[REDRIVE_OF]
+    try:
+        origin = origin_of(record)
+    except MalformedEvent:
+        origin = Origin(record.topic, record.partition, record.offset, record.timestamp)
     return {
-        "original_topic": record.topic,
-        "original_partition": str(record.partition),
-        "original_offset": str(record.offset),
-        "original_timestamp": str(record.timestamp),
+        **origin_headers(origin),
+        **redriven,
         "group": group,
         "error_class": type(error).__name__,
         "error_message": str(error)[:_MESSAGE_BYTES],
@@ -41,7 +51,6 @@ def headers_for(
         "attempts": str(attempts),
         "first_failure": first_failure.isoformat(),
         "last_failure": datetime.now(UTC).isoformat(),
-        "redrive_count": redriven.decode("ascii", "replace"),
     }
 
 

@@ -199,16 +199,17 @@ class Engine:
                 attempt += 1
                 await self._back_off("applying a batch", error, attempt)
             except Exception as error:  # Reject, or a bug: either way some record cannot be applied
-                if len(unit) > 1:
-                    for part in unit:
-                        await self._settle_unit([part])
-                    return
-                if len(unit[0].items) > 1:
-                    for half in unit[0].halves():
-                        await self._settle_unit([half])
-                    return
-                await self._put_aside(unit[0], error, attempt + 1, first_failure)
-                return
+                refused = error
+                break
+        # Outside of the handler: there, one record's error would become the context of the next one's.
+        if len(unit) > 1:
+            for part in unit:
+                await self._settle_unit([part])
+        elif len(unit[0].items) > 1:
+            for half in unit[0].halves():
+                await self._settle_unit([half])
+        else:
+            await self._put_aside(unit[0], refused, attempt + 1, first_failure)
 
     def _contiguous(self, unit: Sequence[Part]) -> list[Part]:
         """What goes on from where the sink is known to stand: a hole asks for a new seek, what it has is left out."""

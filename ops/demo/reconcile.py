@@ -16,6 +16,7 @@ from rich.console import Console
 from config.settings import KafkaSettings
 from schemas.codec import Codec, MalformedEvent, Origin, load_schemas
 from schemas.event import EventType, ShareEvent
+from streams.redriven import ONLY_GROUP
 
 _SHOWN = 5
 
@@ -61,7 +62,7 @@ def log_ends(kafka: KafkaSettings, topic: str | None = None) -> dict[int, int]:
 
 
 def read_topic(kafka: KafkaSettings) -> Iterator[ShareEvent | None]:
-    """Every record of the topic: its event, or None where it is none."""
+    """Every record of the topic: its event, or None where it is none. What was redriven lies there a second time."""
     ends = {number: end for number, end in log_ends(kafka).items() if end}
     codec, consumer = Codec(load_schemas()), _consumer(kafka)
     consumer.assign([TopicPartition(kafka.events_topic, number, 0) for number in ends])
@@ -73,6 +74,8 @@ def read_topic(kafka: KafkaSettings) -> Iterator[ShareEvent | None]:
                 continue
             number, offset = record.partition(), record.offset()
             reached[number] = offset + 1
+            if any(name == ONLY_GROUP for name, _ in record.headers() or ()):
+                continue
             try:
                 yield codec.decode(record.value(), Origin(record.topic(), number, offset, record.timestamp()[1]))
             except MalformedEvent:

@@ -19,7 +19,7 @@ from ops.replay.dead_letters import NewDeadLetters
 from ops.replay.lane import Lane, Pace
 from ops.replay.plan import Start, Stretch, TopicLog
 from ops.replay.targets import Target, targets
-from sinks.lanes import group_of, lane_of
+from sinks.lanes import lane_of
 from streams.application import topic_ids
 
 # With less than this between it and the live store, a rebuild stops the live agent for the rest.
@@ -143,7 +143,7 @@ class Replays:
         size = {"max_batch_events": target.batch_events} if target.batch_events else {}
         lane = Lane(
             sink=target.make(database, job.lane),
-            decode=target.decoder(codec, self._kafka)(group_of(job.lane)),
+            decode=target.decoder(codec, self._kafka)(target.group + self._streams.group_suffix),
             kafka=self._kafka,
             dead_letters=NewDeadLetters(self._kafka, database),
             settings=self._streams.model_copy(update=size),

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from prometheus_client import REGISTRY
 
@@ -18,14 +19,15 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 CACHED = Path(__file__).parents[2] / ".state" / "cache" / "promtool" / "usr" / "bin" / "promtool"
 PROMETHEUS = DEPLOY / "prometheus"
 PROMTOOL = shutil.which("promtool") or str(CACHED)
+FILES = ("og-renderer", "dead-letters")
 
 
 def load(*parts: str) -> Any:
     return yaml.safe_load(DEPLOY.joinpath(*parts).read_text())
 
 
-def alerts() -> dict[str, dict[str, Any]]:
-    return {rule["alert"]: rule for rule in load("prometheus", "og-renderer.rules.yml")["groups"][0]["rules"]}
+def alerts(file: str = "og-renderer") -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in load("prometheus", f"{file}.rules.yml")["groups"][0]["rules"]}
 
 
 def sample_names() -> set[str]:
@@ -36,9 +38,10 @@ def sample_names() -> set[str]:
     return names
 
 
-def test_promtool_finds_them_right_and_they_fire_when_they_should() -> None:
+@pytest.mark.parametrize("file", FILES)
+def test_promtool_finds_them_right_and_they_fire_when_they_should(file: str) -> None:
     done = subprocess.run(
-        [PROMTOOL, "test", "rules", "og-renderer.test.yml"], cwd=PROMETHEUS, capture_output=True, text=True, check=False
+        [PROMTOOL, "test", "rules", f"{file}.test.yml"], cwd=PROMETHEUS, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -50,12 +53,15 @@ def test_the_spec_is_met() -> None:
         "og-renderer-high-render-time": ("5m", "P3"),
         "og-renderer-error-rate": ("5m", "P2"),
     }
+    dead_letters = alerts("dead-letters")["wishlist-dlq-not-empty"]
+    assert dead_letters["for"] == "15m"
+    assert dead_letters["expr"].endswith(" > 0")
 
 
 def test_they_speak_of_metrics_that_exist() -> None:
     known = sample_names()
-    for rule in alerts().values():
-        used = set(re.findall(r"\b(?:og_|resilience4j_)\w+", rule["expr"]))
+    for rule in [rule for file in FILES for rule in alerts(file).values()]:
+        used = set(re.findall(r"\b(?:og_|resilience4j_|wishlist_)\w+", rule["expr"]))
         assert used
         assert used <= known
     assert 'state="open"' in alerts()["og-renderer-circuit-breaker-open"]["expr"]
@@ -65,12 +71,13 @@ def test_they_speak_of_metrics_that_exist() -> None:
     assert max(bounds) > 5
 
 
-def test_grafana_says_the_same() -> None:
-    provisioned = load("grafana", "provisioning", "alerting", "og-renderer.yml")
+@pytest.mark.parametrize("file", FILES)
+def test_grafana_says_the_same(file: str) -> None:
+    provisioned = load("grafana", "provisioning", "alerting", f"{file}.yml")
     rules = provisioned["groups"][0]["rules"]
-    assert [rule["title"] for rule in rules] == list(alerts())
+    assert [rule["title"] for rule in rules] == list(alerts(file))
     for rule in rules:
-        twin = alerts()[rule["title"]]
+        twin = alerts(file)[rule["title"]]
         asked, judged = rule["data"]
         threshold = judged["model"]["conditions"][0]["evaluator"]["params"][0]
         assert f"{asked['model']['expr']} > {threshold}" == twin["expr"]

@@ -169,6 +169,16 @@ async def test_a_bug_is_put_aside_with_its_traceback() -> None:
     assert "ZeroDivisionError: a bug" in bench.dlq.letters[0][1]["traceback"]
 
 
+async def test_one_records_error_is_not_told_as_the_cause_of_the_next_ones() -> None:
+    bench = Bench(MemorySink())
+    fill(bench, 8, {2: b"first", 5: b"\0\0\0\0\x63" + CODEC.encode(event())[5:]})
+    await bench.run(8)
+    first, second = (headers["traceback"] for _, headers in bench.dlq.letters)
+    assert "magic byte" in first
+    assert "schema id 99" in second
+    assert "magic byte" not in second
+
+
 async def test_a_passing_fault_is_waited_out_and_nothing_is_skipped() -> None:
     faults = iter([Retry("gone")] * 6)
 

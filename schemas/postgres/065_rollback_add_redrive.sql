@@ -1,0 +1,11 @@
+DROP TABLE dead_letter_act_letters;
+DROP TABLE dead_letter_acts;
+DROP INDEX idx_dead_letters_redrive_of;
+DROP INDEX idx_dead_letters_open;
+ALTER TABLE dead_letters
+    DROP COLUMN sent_offset,
+    DROP COLUMN sent_partition,
+    DROP COLUMN sent_times,
+    DROP COLUMN state,
+    DROP COLUMN redrive_of,
+    DROP COLUMN value_bytes;
