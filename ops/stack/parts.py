@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
+from urllib.error import HTTPError
 
 import psutil
 import redis
@@ -31,7 +33,10 @@ AGENTS = {"persist": 0, "preview": 10, "digest": 10, "warehouse": 10, "segment":
 
 @dataclass(frozen=True)
 class Part:
-    """One process: its command, what must be done before its first start, its health and its address."""
+    """One process: its command, what must be done before its first start, its health and its address.
+
+    *stuck* says why it must be started again although it runs.
+    """
 
     name: str
     command: list[str]
@@ -40,6 +45,7 @@ class Part:
     prepare: Callable[[], None] = lambda: None
     env: dict[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    stuck: Callable[[], str | None] = lambda: None
 
 
 def http_ok(url: str) -> Callable[[], bool]:
@@ -51,6 +57,21 @@ def http_ok(url: str) -> Callable[[], bool]:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+    return check
+
+
+def stuck_by(url: str) -> Callable[[], str | None]:
+    """The reason that *url* gives with a 503. Who does not answer at all may be in a debugger's hands."""
+
+    def check() -> str | None:
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+        except HTTPError as error:
+            return str(json.load(error)["reason"]) if error.code == 503 else None
+        except OSError:
+            return None
+        return None
 
     return check
 
@@ -154,6 +175,7 @@ def processes(state: State) -> list[Part]:
             url(name),
             http_ok(f"{url(name)}/healthz"),
             env={"STREAM_METRICS_PORT": str(ports[name]), "STREAM_INSTANCE_ID": f"{name}-1"},
+            stuck=stuck_by(f"{url(name)}/livez"),
         )
         for name, nice in AGENTS.items()
     ]
@@ -165,6 +187,11 @@ def processes(state: State) -> list[Part]:
         env={"DASHBOARD_PORT": str(ports["dashboard"])},
     )
     return [renderer, api, *agents, dashboard]
+
+
+def supervisor() -> Part:
+    """What starts parts again that died or got stuck (``ops/stack/supervisor.py``)."""
+    return Part("supervisor", [sys.executable, "-m", "ops.stack.supervisor"], "", lambda: True)
 
 
 def _kafka(state: State) -> Part:
