@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from prometheus_client import REGISTRY
 
@@ -24,8 +25,11 @@ def load(*parts: str) -> Any:
     return yaml.safe_load(DEPLOY.joinpath(*parts).read_text())
 
 
-def alerts() -> dict[str, dict[str, Any]]:
-    return {rule["alert"]: rule for rule in load("prometheus", "og-renderer.rules.yml")["groups"][0]["rules"]}
+FILES = ("og-renderer", "agents")
+
+
+def alerts(file: str) -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in load("prometheus", f"{file}.rules.yml")["groups"][0]["rules"]}
 
 
 def sample_names() -> set[str]:
@@ -36,15 +40,16 @@ def sample_names() -> set[str]:
     return names
 
 
-def test_promtool_finds_them_right_and_they_fire_when_they_should() -> None:
+@pytest.mark.parametrize("file", FILES)
+def test_promtool_finds_them_right_and_they_fire_when_they_should(file: str) -> None:
     done = subprocess.run(
-        [PROMTOOL, "test", "rules", "og-renderer.test.yml"], cwd=PROMETHEUS, capture_output=True, text=True, check=False
+        [PROMTOOL, "test", "rules", f"{file}.test.yml"], cwd=PROMETHEUS, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_spec_is_met() -> None:
-    found = {name: (rule["for"], rule["labels"]["severity"]) for name, rule in alerts().items()}
+    found = {name: (rule["for"], rule["labels"]["severity"]) for name, rule in alerts("og-renderer").items()}
     assert found == {
         "og-renderer-circuit-breaker-open": ("1m", "P2"),
         "og-renderer-high-render-time": ("5m", "P3"),
@@ -52,25 +57,30 @@ def test_the_spec_is_met() -> None:
     }
 
 
-def test_they_speak_of_metrics_that_exist() -> None:
+@pytest.mark.parametrize("file", FILES)
+def test_they_speak_of_metrics_that_exist(file: str) -> None:
     known = sample_names()
-    for rule in alerts().values():
-        used = set(re.findall(r"\b(?:og_|resilience4j_)\w+", rule["expr"]))
+    for rule in alerts(file).values():
+        used = set(re.findall(r"\b(?:og_|resilience4j_|wishlist_)\w+", rule["expr"]))
         assert used
         assert used <= known
-    assert 'state="open"' in alerts()["og-renderer-circuit-breaker-open"]["expr"]
+
+
+def test_the_renderers_can_fire() -> None:
+    assert 'state="open"' in alerts("og-renderer")["og-renderer-circuit-breaker-open"]["expr"]
     assert State.OPEN == "open"
     # A quantile is never above the highest bound: without one beyond 5 s the alert could not fire.
     bounds = [b for b in metrics.RENDER_SECONDS._upper_bounds if b != float("inf")]
     assert max(bounds) > 5
 
 
-def test_grafana_says_the_same() -> None:
-    provisioned = load("grafana", "provisioning", "alerting", "og-renderer.yml")
+@pytest.mark.parametrize("file", FILES)
+def test_grafana_says_the_same(file: str) -> None:
+    provisioned = load("grafana", "provisioning", "alerting", f"{file}.yml")
     rules = provisioned["groups"][0]["rules"]
-    assert [rule["title"] for rule in rules] == list(alerts())
+    assert [rule["title"] for rule in rules] == list(alerts(file))
     for rule in rules:
-        twin = alerts()[rule["title"]]
+        twin = alerts(file)[rule["title"]]
         asked, judged = rule["data"]
         threshold = judged["model"]["conditions"][0]["evaluator"]["params"][0]
         assert f"{asked['model']['expr']} > {threshold}" == twin["expr"]
