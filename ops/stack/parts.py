@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -62,13 +61,13 @@ def http_ok(url: str) -> Callable[[], bool]:
 
 
 def stuck_by(url: str) -> Callable[[], str | None]:
-    """The reason that *url* gives with a 503. Who does not answer at all may be in a debugger's hands."""
+    """What *url* says with a 503. Who does not answer at all may be in a debugger's hands."""
 
     def check() -> str | None:
         try:
             urllib.request.urlopen(url, timeout=1).close()
         except HTTPError as error:
-            return str(json.load(error)["reason"]) if error.code == 503 else None
+            return error.read().decode(errors="replace") if error.code == 503 else None
         except OSError:
             return None
         return None

@@ -63,7 +63,10 @@ class Supervisor:
     def run(self) -> None:
         """Look until the process is ended."""
         while True:
-            self.look()
+            try:
+                self.look()
+            except (OSError, psutil.Error) as error:
+                self._say(f"a look failed: {type(error).__name__}: {error}")
             time.sleep(self._limits.look_seconds)
 
     def look(self) -> None:
