@@ -127,7 +127,7 @@ class ExpirySweep:
         give_up = asyncio.get_running_loop().time() + _APPLIED_WITHIN_SECONDS
         while True:
             marks = {
-                row["partition"]: row["next_offset"] for row in await pool.fetch(_WATERMARKS, *self._group, self._topic)
+                row["partition"]: row["next_offset"] for row in await pool.fetch(_WATERMARKS, self._group, self._topic)
             }
             if all(marks.get(number, 0) >= end for number, end in ends.items()):
                 return None
