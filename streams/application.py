@@ -44,6 +44,15 @@ class AgentApp(faust.App):
 
     delivery: Engine
 
+    async def on_start(self) -> None:
+        """Tell how it is from the beginning: Faust's own tasks wait until the sink has said where to read."""
+        await super().on_start()
+        settings = load(StreamSettings)
+        assigned, ends = partial(_assigned, self.consumer), LogEnds(load(KafkaSettings)).of
+        watch = ProgressWatch(self.delivery, assigned=assigned, ends=ends, settings=settings)
+        watch.start()
+        health.serve(self.delivery, watch, settings)
+
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self, loop=self.loop)
 
@@ -156,11 +165,8 @@ def build_app(name: str, group: str, engine: Engine, *topics: str) -> AgentApp:
         await app.delivery.settle(stream, app.consumer.perform_seek)
 
     @app.task  # type: ignore[untyped-decorator]
-    async def tell_health() -> None:
-        assigned = partial(_assigned, app.consumer)
-        watch = ProgressWatch(engine, assigned=assigned, ends=LogEnds(kafka).of, settings=settings)
-        watch.start()
-        health.serve(engine, watch, settings)
+    async def note_start() -> None:
+        app.delivery.has_started = True
 
     return app
 

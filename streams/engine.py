@@ -91,6 +91,7 @@ class Engine:
         self.stopped: str | None = None
         self.waiting: str | None = None
         self.back_offs = 0
+        self.has_started = False
 
     @property
     def group(self) -> str:

@@ -14,21 +14,23 @@ from streams.progress import ProgressWatch, Watched
 
 
 def health_of(engine: Watched, watch: ProgressWatch) -> tuple[str, str | None]:
-    """``stopped``, ``stuck``, ``waiting`` or ``healthy``, and the reason."""
+    """``stopped``, ``stuck``, ``waiting``, ``starting`` or ``healthy``, and the reason."""
     if engine.stopped:
         return "stopped", engine.stopped
     if stuck := watch.stuck:
         return "stuck", "; ".join(f"{tp.topic}[{tp.partition}]: {stuck[tp]}" for tp in sorted(stuck))
     if engine.waiting:
         return "waiting", engine.waiting
+    if not engine.has_started:
+        return "starting", "it has not joined its group yet"
     return "healthy", None
 
 
 def serve(engine: Watched, watch: ProgressWatch, settings: StreamSettings) -> None:
-    """``/healthz`` (503 where a person or a restart is needed), ``/livez`` and ``/metrics``, in a thread.
+    """``/healthz`` (503 before it has started, and where a person or a restart is needed), ``/livez`` and ``/metrics``.
 
     ``/livez`` is for who restarts: 503 only where the worker is stuck. A group that has stopped itself would do the
-    same again after a restart, and what a worker waits for does not come sooner by one.
+    same again after a restart, and what a worker waits for does not come sooner by one. All in threads of their own.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -37,7 +39,7 @@ def serve(engine: Watched, watch: ProgressWatch, settings: StreamSettings) -> No
                 self._answer(200, "text/plain; version=0.0.4", generate_latest())
                 return
             state, reason = health_of(engine, watch)
-            wrong = {"stuck"} if self.path == "/livez" else {"stuck", "stopped"}
+            wrong = {"stuck"} if self.path == "/livez" else {"stuck", "stopped", "starting"}
             body = json.dumps({"status": state, "reason": reason}).encode()
             self._answer(503 if state in wrong else 200, "application/json", body)
 

@@ -26,6 +26,7 @@ class Watched(Protocol):
     stopped: str | None
     waiting: str | None
     back_offs: int
+    has_started: bool
 
     @property
     def group(self) -> str:

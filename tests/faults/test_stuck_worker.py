@@ -6,14 +6,24 @@ import asyncio
 import json
 import re
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+import asyncpg
+
+from config.settings import PostgresSettings
 from sinks.share_store import GROUP
 from tests.lab import Lab, eventually, expected_totals, story
 
 QUICK = {"STREAM_PROGRESS_CHECK_SECONDS": "0.3", "STREAM_STUCK_AFTER_SECONDS": "3", "STREAM_RETRY_MAX_SECONDS": "0.5"}
+
+
+def group(lab: Lab) -> str:
+    return GROUP + lab.env["STREAM_GROUP_SUFFIX"]
 
 
 def free_port() -> str:
@@ -49,12 +59,11 @@ async def state(port: str, wanted: str) -> None:
 
 async def test_a_fetcher_that_fell_silent_is_reported_and_a_restart_makes_up_for_it(lab: Lab, tmp_path: Path) -> None:
     events = story(4_000)
-    group = GROUP + lab.env["STREAM_GROUP_SUFFIX"]
     trigger, port = tmp_path / "hang", free_port()
     hung = {**QUICK, "STREAM_METRICS_PORT": port, "HUNG_FETCHER_FILE": str(trigger)}
     worker = lab.start(module="tests.hung_fetcher", **hung)
     lab.produce_events(events[:1_000])
-    await lab.applied(group)
+    await lab.applied(group(lab))
     await state(port, "healthy")
     trigger.touch()
     # The fetches that were under way when the file came still bring what comes first.
@@ -71,35 +80,85 @@ async def test_a_fetcher_that_fell_silent_is_reported_and_a_restart_makes_up_for
     lab.produce_events(events[3_000:])
     port = free_port()
     lab.start(**QUICK, STREAM_METRICS_PORT=port)
-    await lab.applied(group)
+    await lab.applied(group(lab))
     assert await lab.totals() == expected_totals(events)
     await state(port, "healthy")
     assert ask(port)[0] == 200
 
 
+@asynccontextmanager
+async def no_database(lab: Lab) -> AsyncIterator[None]:
+    """PostgreSQL turns the workers away from their database."""
+    admin = await asyncpg.connect(PostgresSettings().dsn)
+    name = urlsplit(lab.dsn).path[1:]
+    await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+    await admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE (datname, application_name) = ($1, $2)",
+        name,
+        "wishlist-social",
+    )
+    try:
+        yield
+    finally:
+        await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+        await admin.close()
+
+
 async def test_a_worker_that_waits_for_postgresql_is_not_stuck(lab: Lab) -> None:
+    events, port = story(2_000), free_port()
+    lab.start(**QUICK, STREAM_METRICS_PORT=port)
+    lab.produce_events(events[:1_000])
+    await lab.applied(group(lab))
+    async with no_database(lab):
+        lab.produce_events(events[1_000:])
+        await state(port, "waiting")
+        tries = sample(port, "wishlist_batch_retries_total")
+
+        async def many_tries() -> bool:
+            return await asyncio.to_thread(sample, port, "wishlist_batch_retries_total") >= tries + 20
+
+        # Twenty pauses of up to half a second: well over the 3 s after which it would be stuck.
+        await eventually(many_tries, 60, "it goes on trying")
+        assert ask(port)[:2] == (200, "waiting")
+        assert ask(port, "healthz")[:2] == (200, "waiting")
+        assert sample(port, "wishlist_group_waiting") == 1
+        assert sample(port, "wishlist_stuck_partitions") == 0
+    await lab.applied(group(lab))
+    assert await lab.totals() == expected_totals(events)
+    await state(port, "healthy")
+
+
+async def test_a_worker_that_starts_without_postgresql_says_so(lab: Lab) -> None:
     port = free_port()
     lab.start(**QUICK, STREAM_METRICS_PORT=port, POSTGRES_DSN=f"postgresql://wishlist@127.0.0.1:{free_port()}/wishlist")
-    lab.produce_events(story(200))
     await state(port, "waiting")
-    tries = sample(port, "wishlist_batch_retries_total")
+    assert "reading watermarks" in ask(port)[2]
 
-    async def many_tries() -> bool:
-        return await asyncio.to_thread(sample, port, "wishlist_batch_retries_total") >= tries + 20
 
-    # Twenty pauses of up to half a second: well over the 3 s after which it would be stuck.
-    await eventually(many_tries, 60, "it goes on trying")
-    status, now, reason = ask(port)
-    assert (status, now) == (200, "waiting")
-    assert reason
-    assert sample(port, "wishlist_stuck_partitions") == 0
+async def test_a_worker_whose_batches_take_long_is_not_stuck(lab: Lab) -> None:
+    events, port = story(60), free_port()
+    # Each batch takes a second, and the sum of them three times as long as it takes to be stuck.
+    await lab.pool.execute(
+        """CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
+           CREATE TRIGGER slowly AFTER UPDATE ON watermarks FOR EACH STATEMENT EXECUTE FUNCTION slowly()"""
+    )
+    lab.start(**QUICK, STREAM_METRICS_PORT=port, STREAM_MAX_POLL_RECORDS="5", STREAM_MAX_BATCH_EVENTS="5")
+    lab.produce_events(events)
+    applied = asyncio.create_task(lab.applied(group(lab)))
+    seen = set()
+    while not applied.done():
+        await asyncio.wait([applied], timeout=0.3)
+        seen.add((await asyncio.to_thread(ask, port))[1])
+    await applied
+    assert "healthy" in seen
+    assert "stuck" not in seen
 
 
 async def test_an_idle_worker_is_not_stuck(lab: Lab) -> None:
     port = free_port()
     lab.start(**QUICK, STREAM_METRICS_PORT=port)
     lab.produce_events(story(200))
-    await lab.applied(GROUP + lab.env["STREAM_GROUP_SUFFIX"])
+    await lab.applied(group(lab))
     for _ in range(8):
         await asyncio.sleep(0.6)
         assert ask(port)[:2] == (200, "healthy")

@@ -40,6 +40,7 @@ class Worker:
         self.stopped: str | None = None
         self.waiting: str | None = None
         self.back_offs = 0
+        self.has_started = True
         self.marks: dict[TP, int] = {A: 0, B: 0}
         self.log: dict[TP, int] = {A: 0, B: 0}
         self.assigned = {A, B}
@@ -207,6 +208,7 @@ async def test_an_engine_whose_sink_is_away_says_so_and_then_that_it_is_well() -
     now = 0.0
     watch = ProgressWatch(engine, assigned=lambda: {A}, ends=lambda _: {A: 9}, settings=SETTINGS, clock=lambda: now)
     await engine.seek_positions(Offsets(), {A})
+    engine.has_started = True
     settling = asyncio.create_task(engine.settle(stream(), nothing))
     for _ in range(30):
         tries = engine.back_offs
@@ -232,13 +234,15 @@ async def test_an_engine_whose_sink_is_away_says_so_and_then_that_it_is_well() -
 
 @pytest.mark.parametrize(
     ("state", "healthz", "livez"),
-    [("healthy", 200, 200), ("waiting", 200, 200), ("stopped", 503, 200), ("stuck", 503, 503)],
+    [("healthy", 200, 200), ("waiting", 200, 200), ("stopped", 503, 200), ("starting", 503, 200), ("stuck", 503, 503)],
 )
 def test_who_restarts_looks_at_livez(state: str, healthz: int, livez: int) -> None:
     worker = Worker()
     worker.log[A] = 17
     if state == "stopped":
         worker.stopped = "a person must look"
+    elif state == "starting":
+        worker.has_started = False
     elif state == "waiting":
         worker.waiting = "the database is away"
     elif state == "stuck":
