@@ -139,7 +139,8 @@ async def test_a_worker_whose_batches_take_long_is_not_stuck(lab: Lab) -> None:
     events, port = story(60), free_port()
     # Each batch takes a second, and the sum of them three times as long as it takes to be stuck.
     await lab.pool.execute(
-        """CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
+        """CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
            CREATE TRIGGER slowly AFTER UPDATE ON watermarks FOR EACH STATEMENT EXECUTE FUNCTION slowly()"""
     )
     lab.start(**QUICK, STREAM_METRICS_PORT=port, STREAM_MAX_POLL_RECORDS="5", STREAM_MAX_BATCH_EVENTS="5")
