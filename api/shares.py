@@ -158,6 +158,9 @@ async def change_share(wishlist: str, token: str, request: Request, user: User, 
     event = events.settings_changed(share, visitor_of(request, api.settings), snapshot_item_ids=snapshot)
     await api.publisher.publish(event, behind_others=owned.has_unsent)
     await api.db.execute(_SETTINGS, share.share_id, share.expires_at, event.timestamp, event.event_id, snapshot)
+    # The row's lock decides: whoever announces expiries was there first, or sees the new one.
+    if await api.db.value("SELECT expired_at IS NOT NULL FROM wishlist_shares WHERE id = $1", share.share_id):
+        raise ShareClosed(share.wishlist_id)
     await _cache_again(api, share)
     api.purge_share(token)
     return await _answer(api, replace(owned, share=share))

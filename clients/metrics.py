@@ -20,7 +20,9 @@ CDN_PURGES = Counter("wishlist_cdn_purges_total", "Requests to the CDN's purge h
 
 # --- Events ---------------------------------------------------------------------------------------------------
 EVENTS_SENT = Counter("wishlist_events_sent_total", "Events sent to Kafka, by outcome.", ["event_type", "outcome"])
-OUTBOX_APPENDED = Counter("wishlist_outbox_appended_total", "Events that went to the outbox instead of Kafka.")
+OUTBOX_APPENDED = Counter(
+    "wishlist_outbox_appended_total", "Events put into the outbox: what Kafka did not take, and expiries."
+)
 OUTBOX_RELAYED = Counter("wishlist_outbox_relayed_total", "Outbox events sent to Kafka by the relay.")
 
 # --- Streams --------------------------------------------------------------------------------------------------
@@ -60,6 +62,18 @@ WEBHOOK_SECONDS = Histogram(
     "wishlist_webhook_seconds", "From an event to its receiver's acceptance.", buckets=(*_SLOW, 60, 600, 3_600)
 )
 DASHBOARD_MADE = Gauge("wishlist_dashboard_timestamp_seconds", "When the dashboard was last made.")
+GROUP_WAITING = Gauge(
+    "wishlist_group_waiting", "1 while a worker waits for something outside that is down.", ["consumer_group"]
+)
+STUCK_PARTITIONS = Gauge(
+    "wishlist_stuck_partitions",
+    "Partitions of a worker in which records wait and nothing moves: it must be restarted.",
+    ["consumer_group"],
+)
+SHARES_EXPIRED = Counter("wishlist_shares_expired_total", "Expiries handed over to be announced.")
+EXPIRIES_UNTIL = Gauge(
+    "wishlist_expiries_until_timestamp_seconds", "Every share that expired before this moment has been looked at."
+)
 GROUP_STOPPED = Gauge("wishlist_group_stopped", "1 where a group stopped itself.", ["consumer_group"])
 
 # --- Renderer (spec, "Resource monitoring"; names of the spec's alerts) -------------------------------------------

@@ -1,8 +1,9 @@
-"""Events that Kafka did not take in time: kept in PostgreSQL, sent in order by one relay."""
+"""Events that Kafka did not take in time, and expiries: kept in PostgreSQL, sent in order by one relay."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -20,18 +21,19 @@ _PAUSE_SECONDS = 0.5
 
 
 async def append(
-    connection: asyncpg.Pool | asyncpg.Connection | PoolConnectionProxy, codec: Codec, event: ShareEvent
+    connection: asyncpg.Pool | asyncpg.Connection | PoolConnectionProxy, codec: Codec, *events: ShareEvent
 ) -> None:
-    """Keep *event* until the relay has sent it. The same event twice is one row."""
+    """Keep *events* until the relay has sent them. The same event twice is one row."""
     await connection.execute(
-        """INSERT INTO event_outbox (event_id, share_token, event_type, value) VALUES ($1, $2, $3, $4)
+        """INSERT INTO event_outbox (event_id, share_token, event_type, value)
+           SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[])
            ON CONFLICT (event_id) DO NOTHING""",
-        event.event_id,
-        event.share_token,
-        str(event.event_type),
-        codec.encode(event),
+        [event.event_id for event in events],
+        [event.share_token for event in events],
+        [str(event.event_type) for event in events],
+        [codec.encode(event) for event in events],
     )
-    metrics.OUTBOX_APPENDED.inc()
+    metrics.OUTBOX_APPENDED.inc(len(events))
 
 
 async def has_unsent(pool: asyncpg.Pool, share_token: str) -> bool:
@@ -67,9 +69,24 @@ class OutboxRelay:
         rows = await connection.fetch(
             "SELECT id, share_token, event_type, value FROM event_outbox ORDER BY id LIMIT $1", _BATCH
         )
-        for row in rows:
-            # A row is removed only once the broker has it: a crash between the two sends the same event_id twice.
-            await self._producer.send_bytes(row["share_token"], row["value"], row["event_type"], within=30)
-            await connection.execute("DELETE FROM event_outbox WHERE id = $1", row["id"])
-            metrics.OUTBOX_RELAYED.inc()
+        left = list(rows)
+        while left:
+            # One event of each share at a time: so many go together, and none overtakes another of its share,
+            # whatever fails.
+            first = {row["share_token"]: row for row in reversed(left)}
+            await self._send(connection, list(first.values()))
+            left = [row for row in left if row is not first[row["share_token"]]]
         return len(rows) == _BATCH
+
+    async def _send(self, connection: PoolConnectionProxy, rows: Sequence[asyncpg.Record]) -> None:
+        # A row is removed only once the broker has it: a crash between the two sends the same event_id twice.
+        sends = (
+            self._producer.send_bytes(row["share_token"], row["value"], row["event_type"], within=30) for row in rows
+        )
+        outcomes = await asyncio.gather(*sends, return_exceptions=True)
+        sent = [row["id"] for row, failure in zip(rows, outcomes, strict=True) if failure is None]
+        await connection.execute("DELETE FROM event_outbox WHERE id = ANY($1::bigint[])", sent)
+        metrics.OUTBOX_RELAYED.inc(len(sent))
+        for failure in outcomes:
+            if failure is not None:
+                raise failure

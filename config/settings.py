@@ -66,7 +66,19 @@ class StreamSettings(BaseSettings):
     max_event_bytes: int = Field(
         1_048_576, ge=1_024, description="Largest encoded event that is decoded; longer ones are rejected."
     )
-    metrics_port: int = Field(0, ge=0, le=65_535, description="Port of /metrics and /healthz; 0 picks a free one.")
+    metrics_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /livez.")
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="Port of /metrics, /healthz and /livez; 0 picks a free one."
+    )
+    progress_check_seconds: float = Field(
+        5.0, gt=0, description="How often the log's ends are compared with what was applied."
+    )
+    stuck_after_seconds: float = Field(
+        120.0,
+        gt=0,
+        description="A partition is stuck where records wait and nothing moves for so long, and for "
+        "STREAM_LINGER_SECONDS besides. Longer than any batch takes.",
+    )
     instance_id: str | None = Field(
         None,
         description="Static membership: a worker that comes back under its old id gets its partitions at once, "
@@ -305,6 +317,20 @@ class SweepSettings(BaseSettings):
     every_hours: float = Field(24.0, gt=0, description="Time from one sweep to the next.")
 
 
+class ExpirySettings(BaseSettings):
+    """The announcement of shares that have expired; an expiry is announced within a minute."""
+
+    model_config = SettingsConfigDict(env_prefix="EXPIRY_")
+
+    every_seconds: float = Field(5.0, gt=0, description="Time from one look for expired shares to the next.")
+    grace_seconds: float = Field(
+        10.0,
+        ge=0,
+        description="How long after its expiry a share is announced: an owner who moved the expiry just before has "
+        "until then to reach the share's row.",
+    )
+
+
 class BreakerSettings(BaseSettings):
     """Breaker ``og-renderer-cb`` (spec, "Circuit Breaker Configuration"); names are Resilience4j's."""
 
@@ -406,6 +432,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     ApnsSettings,
     UnsubscribeSettings,
     SweepSettings,
+    ExpirySettings,
     BreakerSettings,
     WebhookSettings,
     ApiSettings,

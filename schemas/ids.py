@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from datetime import datetime
 from uuid import UUID, uuid5
 
 import uuid_utils
@@ -52,6 +53,11 @@ def view_event_id(token: str, page_view_id: UUID, now_ms: int) -> UUID:
     said_ms = page_view_id.int >> 80 if page_view_id.version == 7 else 0
     at = said_ms if abs(now_ms - said_ms) < _DAY_MS else now_ms - now_ms % _DAY_MS
     return uuid7_at(at, f"view:{token}:{page_view_id}".encode())
+
+
+def expiry_event_id(share_id: UUID, expired_at: datetime) -> UUID:
+    """The event id of one expiry: whoever announces it, and however often, says the same event."""
+    return uuid7_at(int(expired_at.timestamp() * 1000), f"expired:{share_id}".encode())
 
 
 def share_id_for(token: str) -> UUID:

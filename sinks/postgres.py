@@ -36,12 +36,26 @@ _PASSING_FAULTS = (
 async def transaction(database: Database) -> AsyncIterator[PoolConnectionProxy]:
     """One transaction; the driver's errors leave it as :class:`Retry` or :class:`Reject`."""
     try:
-        async with (await database.pool()).acquire(timeout=10) as connection, connection.transaction():
+        async with _connection(database) as connection, connection.transaction():
             yield connection
     except _DATA_FAULTS as error:
         raise Reject(f"{type(error).__name__}: {error}") from error
     except _PASSING_FAULTS as error:
         raise Retry(f"{type(error).__name__}: {error}") from error
+
+
+@asynccontextmanager
+async def _connection(database: Database) -> AsyncIterator[PoolConnectionProxy]:
+    """A connection. Whatever keeps us from having one (a password, a server's state) says nothing of the events."""
+    pool = await database.pool()
+    try:
+        connection = await pool.acquire(timeout=10)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise Retry(f"{type(error).__name__}: {error}") from error
+    try:
+        yield connection
+    finally:
+        await pool.release(connection)
 
 
 async def read_positions(database: Database, group: str, starts: Mapping[Partition, int]) -> dict[Partition, int]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import gc
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache, partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import gettempdir
-from threading import Thread
 from typing import Any
 from uuid import UUID
 
@@ -17,17 +14,21 @@ import faust
 import uvloop
 from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
-from prometheus_client import generate_latest
+from faust.exceptions import ConsumerNotStarted
+from faust.types import TP
 
 from clients import logs
+from clients.log_ends import LogEnds
 from clients.postgres import Database
 from clients.registry import open_codec
 from config.settings import KafkaSettings, LogSettings, PostgresSettings, StreamSettings, load
 from schemas.codec import Codec
 from sinks.contract import Sink
+from streams import health
 from streams.decoding import dead_letter, segment_messages, share_events
 from streams.dlq import LARGEST_DEAD_LETTER, DeadLetterWriter
 from streams.engine import Decode, Engine
+from streams.progress import ProgressWatch
 from streams.transport import BatchTransport
 
 
@@ -42,6 +43,15 @@ class AgentApp(faust.App):
     """A Faust app whose transport delivers batches to an :class:`Engine`."""
 
     delivery: Engine
+
+    async def on_start(self) -> None:
+        """Tell how it is from the beginning: Faust's own tasks wait until the sink has said where to read."""
+        await super().on_start()
+        settings = load(StreamSettings)
+        assigned, ends = partial(_assigned, self.consumer), LogEnds(load(KafkaSettings)).of
+        watch = ProgressWatch(self.delivery, assigned=assigned, ends=ends, settings=settings)
+        watch.start()
+        health.serve(self.delivery, watch, settings)
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self, loop=self.loop)
@@ -155,34 +165,16 @@ def build_app(name: str, group: str, engine: Engine, *topics: str) -> AgentApp:
         await app.delivery.settle(stream, app.consumer.perform_seek)
 
     @app.task  # type: ignore[untyped-decorator]
-    async def serve_health() -> None:
-        _serve_health(app, settings.metrics_port)
+    async def note_start() -> None:
+        app.delivery.has_started = True
 
     return app
 
 
-def _serve_health(app: AgentApp, port: int) -> None:
-    """``/healthz`` (503 where the group has stopped itself) and ``/metrics``, on loopback, in a thread."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path == "/metrics":
-                self._answer(200, "text/plain; version=0.0.4", generate_latest())
-                return
-            engine = app.delivery
-            state = "stopped" if engine.stopped else "waiting" if engine.waiting else "healthy"
-            body = {"status": state, "reason": engine.stopped or engine.waiting}
-            self._answer(503 if engine.stopped else 200, "application/json", json.dumps(body).encode())
-
-        def _answer(self, status: int, kind: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Health checks are no news."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    Thread(target=server.serve_forever, name="health", daemon=True).start()
+def _assigned(consumer: Any) -> Collection[TP]:
+    """What the group has given to this worker; nothing before it has joined."""
+    try:
+        assigned: Collection[TP] = consumer.assignment()
+    except ConsumerNotStarted:
+        return ()
+    return assigned

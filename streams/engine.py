@@ -91,11 +91,23 @@ class Engine:
         self._rejected = 0
         self.stopped: str | None = None
         self.waiting: str | None = None
+        self.back_offs = 0
+        self.has_started = False
+
+    @property
+    def group(self) -> str:
+        """The consumer group."""
+        return self._sink.group
 
     @property
     def pace_seconds(self) -> float:
         """See :attr:`config.settings.StreamSettings.pace_seconds`."""
         return self._settings.pace_seconds
+
+    @property
+    def linger_seconds(self) -> float:
+        """See :attr:`config.settings.StreamSettings.linger_seconds`."""
+        return self._settings.linger_seconds
 
     # --- what the transport asks ------------------------------------------------------------------------------
 
@@ -185,9 +197,8 @@ class Engine:
             try:
                 async with self._writing:
                     current = self._contiguous(unit)
-                    if not current:
-                        return
-                    await self._apply(current)
+                    if current:
+                        await self._apply(current)
                 self.waiting = None
                 return
             except Fenced as error:
@@ -199,6 +210,7 @@ class Engine:
                 attempt += 1
                 await self._back_off("applying a batch", error, attempt)
             except Exception as error:  # Reject, or a bug: either way some record cannot be applied
+                self.waiting = None
                 refused = error
                 break
         # Outside of the handler: there, one record's error would become the context of the next one's.
@@ -349,6 +361,7 @@ class Engine:
 
     async def _back_off(self, what: str, error: Exception, attempt: int) -> None:
         self.waiting = f"{what}: {error}"
+        self.back_offs += 1
         metrics.BATCH_RETRIES.labels(self._sink.group).inc()
         limit = min(self._settings.retry_max_seconds, self._settings.retry_base_seconds * 2 ** min(attempt, 16))
         pause = random.uniform(self._settings.retry_base_seconds / 2, limit)

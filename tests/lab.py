@@ -109,11 +109,11 @@ class Lab:
         """Append events in the newest schema."""
         self.produce((e.share_token, CODEC.encode(e)) for e in events)
 
-    def start(self, agent: str = "persist", **env: str) -> subprocess.Popen[bytes]:
-        """Start one worker process."""
+    def start(self, agent: str = "persist", module: str = "streams", **env: str) -> subprocess.Popen[bytes]:
+        """Start one worker process; *module* is what runs the agent."""
         log = (self.logs / f"{agent}-{len(self.workers)}.log").open("wb")
         process = subprocess.Popen(
-            [sys.executable, "-m", "streams", agent], cwd=ROOT, env={**self.env, **env}, stdout=log, stderr=log
+            [sys.executable, "-m", module, agent], cwd=ROOT, env={**self.env, **env}, stdout=log, stderr=log
         )
         self.workers.append(process)
         return process

@@ -51,8 +51,8 @@ class Stack:
         return done.stdout
 
     def up(self) -> None:
-        """Start what does not run, and note where everything is."""
-        self.run("up")
+        """Start what does not run, and note where everything is. Nobody starts again what a test kills."""
+        self.run("up", "--unsupervised")
         self.parts = json.loads(self.run("status", "--json"))
 
     def address(self, part: str) -> str:

@@ -8,7 +8,14 @@ from uuid import UUID
 
 from ops.simulation.plan import Act, Plan, Story, moment
 from schemas.event import EventType, ShareEvent
-from schemas.ids import first_wishlist_id_for, item_id_for, share_id_for, uuid7_at, view_event_id
+from schemas.ids import (
+    expiry_event_id,
+    first_wishlist_id_for,
+    item_id_for,
+    share_id_for,
+    uuid7_at,
+    view_event_id,
+)
 
 _DAY = 86_400_000
 
@@ -30,6 +37,8 @@ def _event(name: str, story: Story, share_id: UUID, place: int, act: Act) -> Sha
         event_id = view_event_id(story.token, page_view_id, act.at)
         day = f"{name}:{visitor.key}:{act.at // _DAY}"
         visitor_hash = hashlib.sha256(day.encode()).hexdigest()[:32]
+    elif kind is EventType.EXPIRED:
+        event_id = expiry_event_id(share_id, moment(act.at))
     else:
         event_id = uuid7_at(act.at, seed.encode())
     recipient = recipient_list = item_id = None

@@ -23,9 +23,10 @@ def main() -> int:
     if command in {"wishlist", "demo", "bench"}:
         return _inside(state, command, words)
     if command == "up":
-        manager.up(state, parts_only=words == ["parts"])
+        parts_only = words == ["parts"]
+        manager.up(state, parts_only=parts_only, supervised=not parts_only and "--unsupervised" not in words)
     elif command == "down":
-        manager.down(state)
+        return _down(state, words)
     elif command == "logs":
         return _logs(state, words)
     elif command == "status":
@@ -42,12 +43,10 @@ def main() -> int:
 
 def _inside(state: State, command: str, words: list[str]) -> int:
     if command == "demo":
-        manager.up(state)
+        manager.up(state, supervised=True)
     elif command == "bench":
         manager.up(state, parts_only=True)
-    settings = state.folder / "env.json"
-    if settings.exists():
-        os.environ.update(json.loads(settings.read_text()))
+    os.environ.update(state.environment())
     if command == "bench":
         if not words or not (ROOT / "bench" / f"{words[0]}.py").exists():
             names = sorted(path.stem for path in (ROOT / "bench").glob("*.py") if path.stem != "__init__")
@@ -60,6 +59,16 @@ def _inside(state: State, command: str, words: list[str]) -> int:
     return 0
 
 
+def _down(state: State, words: list[str]) -> int:
+    names = sorted(state.wanted())
+    if unknown := sorted(set(words) - set(names)):
+        print(f"{', '.join(unknown)}: not started from here. usage: ./run down [NAME …]", file=sys.stderr)
+        print(f"where each NAME is one of {', '.join(names) or 'nothing: nothing runs'}", file=sys.stderr)
+        return 2
+    manager.down(state, only=words)
+    return 0
+
+
 def _logs(state: State, words: list[str]) -> int:
     names = sorted(path.stem for path in (state.folder / "logs").glob("*.log"))
     if not words or words[0] not in names:
@@ -69,7 +78,7 @@ def _logs(state: State, words: list[str]) -> int:
 
 
 def _print_status(report: dict[str, dict[str, object]]) -> None:
-    table = Table("part", "address", "pid", "")
+    table = Table("part", "address", "pid", "", "")
     for name, entry in report.items():
         health = (
             "[green]healthy[/]"
@@ -78,7 +87,9 @@ def _print_status(report: dict[str, dict[str, object]]) -> None:
             if entry["pid"]
             else "[dim]not running[/]"
         )
-        table.add_row(name, str(entry["address"]), str(entry["pid"] or ""), health)
+        restarts = entry["restarts"] and f"restarted {entry['restarts']}×"
+        done = f"[red]given up, ./run logs supervisor[/] {restarts}" if entry["given_up"] else restarts or ""
+        table.add_row(name, str(entry["address"]), str(entry["pid"] or ""), health, str(done))
     Console().print(table)
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from clients.objects import ObjectStore
 from config.settings import KafkaSettings, ObjectStoreSettings, PostgresSettings, QueueSettings, WarehouseSettings
 from ops import bucket, migrations, queue, seed, topics
-from ops.stack.parts import ROOT, Part, environment, make_development_keys, processes, services
+from ops.stack.parts import ROOT, Part, environment, make_development_keys, processes, services, supervisor
 from ops.stack.state import State, is_free
 
 console = Console(stderr=True, highlight=False)
@@ -31,8 +31,8 @@ class StartFailed(Exception):
     """A part did not come up; the message tells where to look."""
 
 
-def up(state: State, *, parts_only: bool = False) -> None:
-    """Start what does not run yet and wait until all of it is well."""
+def up(state: State, *, parts_only: bool = False, supervised: bool = False) -> None:
+    """Start what does not run yet and wait until all of it is well; *supervised*: and have it stay so."""
     began = time.monotonic()
     with state.changing():
         _avoid_taken_ports(state)
@@ -41,7 +41,7 @@ def up(state: State, *, parts_only: bool = False) -> None:
         state.write("env.json", env)
         os.environ.update(env)
         parts = services(state)
-        waiting = _launch(state, parts)
+        waiting = launch(state, parts)
         # The warehouse comes up beside our own processes: nobody but its agent needs it, and that can wait for it.
         warehouse_part = waiting.pop("bigquery")
         _await(state, waiting)
@@ -49,38 +49,48 @@ def up(state: State, *, parts_only: bool = False) -> None:
             filling = pool.submit(_prepare_warehouse, state, warehouse_part)
             asyncio.run(_prepare_contents())
             if not parts_only:
-                _await(state, _launch(state, processes(state)))
+                _await(state, launch(state, processes(state)))
             filling.result()
+        if supervised:
+            _await(state, launch(state, [supervisor()]))
     console.print(f"[green]everything is up[/] after {time.monotonic() - began:.1f} s")
 
 
-def down(state: State, *, but: Collection[str] = ()) -> None:
-    """Stop what was started from here, except *but*: our processes first, then what they stand on."""
+def down(state: State, *, but: Collection[str] = (), only: Collection[str] = ()) -> None:
+    """Stop what was started from here: our processes first, then what they stand on.
+
+    All of it, or all *but* some, or *only* some; what was stopped here the supervisor leaves alone.
+    """
     with state.changing():
-        for parts in (processes(state), services(state)):
-            running = state.processes()
-            stopping = {
-                part.name: running[part.name] for part in parts if part.name in running and part.name not in but
-            }
-            _stop(stopping)
-            state.remember({name: process for name, process in running.items() if name not in stopping})
+        for parts in ([supervisor()], processes(state), services(state)):
+            names = {part.name for part in parts if part.name not in but and (not only or part.name in only)}
+            stop({name: process for name, process in state.processes().items() if name in names})
+            state.forget(names)
 
 
 def status(state: State) -> dict[str, dict[str, Any]]:
     """Each part by name: address, process id and health."""
-    running = state.processes()
+    running, interventions = state.processes(), {}
     parts = [*services(state), *processes(state)]
+    if supervisor().name in state.wanted():
+        parts.append(supervisor())
+        interventions = state.interventions()
     with ThreadPoolExecutor(len(parts)) as pool:
         health = list(pool.map(lambda part: part.name in running and part.healthy(), parts))
     report = {}
     for part, healthy in zip(parts, health, strict=True):
         process = running.get(part.name)
         for name in (part.name, *part.aliases):
-            report[name] = {"address": part.address, "pid": process.pid if process else None, "healthy": healthy}
+            report[name] = {
+                "address": part.address,
+                "pid": process.pid if process else None,
+                "healthy": healthy,
+                **{"restarts": 0, "given_up": False, **interventions.get(part.name, {})},
+            }
     return report
 
 
-def _launch(state: State, parts: Sequence[Part]) -> dict[str, tuple[Part, float]]:
+def launch(state: State, parts: Sequence[Part]) -> dict[str, tuple[Part, float]]:
     """Start those of *parts* that do not run; each with when that was, by name."""
     running = state.processes()
     waiting: dict[str, tuple[Part, float]] = {}
@@ -100,8 +110,7 @@ def _launch(state: State, parts: Sequence[Part]) -> dict[str, tuple[Part, float]
                     stderr=log,
                     start_new_session=True,
                 )
-            running[part.name] = psutil.Process(process.pid)
-            state.remember(running)
+            state.remember(part.name, psutil.Process(process.pid))
         waiting[part.name] = (part, time.monotonic())
     return waiting
 
@@ -121,7 +130,7 @@ def _await(state: State, waiting: dict[str, tuple[Part, float]]) -> None:
         time.sleep(0.1)
 
 
-def _stop(stopping: dict[str, psutil.Process]) -> None:
+def stop(stopping: dict[str, psutil.Process]) -> None:
     """Ask all of *stopping* at once, and kill what has not gone, or has left children behind, when time is up."""
     began = time.monotonic()
     families: dict[str, list[psutil.Process]] = {}

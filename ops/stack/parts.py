@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
+from urllib.error import HTTPError
 
 import psutil
 import redis
@@ -42,7 +43,10 @@ AGENTS = {
 
 @dataclass(frozen=True)
 class Part:
-    """One process: its command, what must be done before its first start, its health and its address."""
+    """One process: its command, what must be done before its first start, its health and its address.
+
+    *stuck* says why it must be started again although it runs.
+    """
 
     name: str
     command: list[str]
@@ -51,6 +55,7 @@ class Part:
     prepare: Callable[[], None] = lambda: None
     env: dict[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    stuck: Callable[[], str | None] = lambda: None
 
 
 def http_ok(url: str, ca_file: Path | None = None) -> Callable[[], bool]:
@@ -63,6 +68,21 @@ def http_ok(url: str, ca_file: Path | None = None) -> Callable[[], bool]:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+    return check
+
+
+def stuck_by(url: str) -> Callable[[], str | None]:
+    """What *url* says with a 503. Who does not answer at all may be in a debugger's hands."""
+
+    def check() -> str | None:
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+        except HTTPError as error:
+            return error.read().decode(errors="replace") if error.code == 503 else None
+        except OSError:
+            return None
+        return None
 
     return check
 
@@ -179,6 +199,7 @@ def processes(state: State) -> list[Part]:
             url(name),
             http_ok(f"{url(name)}/healthz"),
             env={"STREAM_METRICS_PORT": str(ports[name]), "STREAM_INSTANCE_ID": f"{name}-1"},
+            stuck=stuck_by(f"{url(name)}/livez"),
         )
         for name, nice in AGENTS.items()
     ]
@@ -190,6 +211,11 @@ def processes(state: State) -> list[Part]:
         env={"DASHBOARD_PORT": str(ports["dashboard"])},
     )
     return [renderer, api, *agents, dashboard]
+
+
+def supervisor() -> Part:
+    """What starts parts again that died or got stuck (``ops/stack/supervisor.py``)."""
+    return Part("supervisor", [sys.executable, "-m", "ops.stack.supervisor"], "", lambda: True)
 
 
 def _kafka(state: State) -> Part:

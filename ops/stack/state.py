@@ -7,7 +7,7 @@ import json
 import os
 import random
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,15 +89,26 @@ class State:
                 continue
         return alive
 
-    def remember(self, processes: dict[str, psutil.Process]) -> None:
-        """Write down what runs."""
-        entries = {}
-        for name, process in processes.items():
-            try:
-                entries[name] = (process.pid, process.create_time())
-            except psutil.NoSuchProcess:
-                continue
-        self.write("processes.json", entries)
+    def wanted(self) -> set[str]:
+        """Names of what was started from here and not stopped from here since, whether it still runs or not."""
+        return set(self._read("processes.json"))
+
+    def remember(self, name: str, process: psutil.Process) -> None:
+        """Write down what was started."""
+        self.write("processes.json", {**self._read("processes.json"), name: (process.pid, process.create_time())})
+
+    def forget(self, names: Collection[str]) -> None:
+        """What was stopped on purpose is wanted no more."""
+        kept = {name: entry for name, entry in self._read("processes.json").items() if name not in names}
+        self.write("processes.json", kept)
+
+    def environment(self) -> dict[str, str]:
+        """The settings of this stack's processes, as ``up`` wrote them down."""
+        return self._read("env.json")
+
+    def interventions(self) -> dict[str, dict[str, Any]]:
+        """What the supervisor had to do, by part: ``restarts``, and ``given_up``."""
+        return self._read("supervisor.json")
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.folder / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import httpx
@@ -34,6 +35,24 @@ def test_expiry_is_changed(client: httpx.Client, owner: Owner, share: str) -> No
     changed = client.patch(path, json={"expires_in_days": None}, headers=owner.headers)
     assert changed.status_code == 200
     eventually(lambda: client.get(path, headers=owner.headers).json()["expires_at"] is None)
+
+
+def test_an_expiry_that_came_first_stands(client: httpx.Client, product: Product, owner: Owner, share: str) -> None:
+    eventually(lambda: product.sql("SELECT FROM wishlist_shares WHERE share_token = $1", share))
+    # The sweep has the row, and holds it: the owner's change finds the share open, and then waits for the row.
+    expire = (
+        "WITH one AS (UPDATE wishlist_shares SET expired_at = now() WHERE share_token = $1 RETURNING 1) "
+        "SELECT pg_sleep(1.5) FROM one"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        expiring = pool.submit(product.sql, expire, share)
+        eventually(lambda: product.sql("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+        changed = client.patch(
+            f"/api/v2/wishlists/{owner.wishlist}/shares/{share}", json={"expires_in_days": 30}, headers=owner.headers
+        )
+        expiring.result()
+    assert (changed.status_code, changed.json()["error"]) == (409, "SHARE_CLOSED")
+    assert client.get(f"/api/v2/wishlists/shared/{share}").status_code == 404
 
 
 def test_a_snapshot_leaves_later_items_out(client: httpx.Client, product: Product, owner: Owner, share: str) -> None:

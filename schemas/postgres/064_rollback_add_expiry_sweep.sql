@@ -1,0 +1,1 @@
+DROP INDEX idx_wishlist_shares_to_expire;
