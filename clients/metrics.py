@@ -47,6 +47,9 @@ PUSHES = Counter(
 PUSH_SECONDS = Histogram(
     "wishlist_push_seconds", "From an item's addition to the push service's acceptance.", buckets=_SLOW
 )
+ARCHIVE_FILES = Counter("wishlist_archive_files_total", "Files of the archive that were listed.")
+ARCHIVE_BYTES = Counter("wishlist_archive_bytes_total", "Bytes of these files.")
+ARCHIVE_SWEPT = Counter("wishlist_archive_swept_total", "Files removed that the archive's manifest does not name.")
 DASHBOARD_MADE = Gauge("wishlist_dashboard_timestamp_seconds", "When the dashboard was last made.")
 GROUP_STOPPED = Gauge("wishlist_group_stopped", "1 where a group stopped itself.", ["consumer_group"])
 

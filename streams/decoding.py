@@ -11,7 +11,7 @@ from schemas import segment
 from schemas.codec import Codec, MalformedEvent, Origin, SchemaUnavailable
 from schemas.event import ShareEvent
 from schemas.segment import SegmentMessage
-from sinks.contract import DeadLetter, Retry
+from sinks.contract import DeadLetter, PlacedEvent, Retry
 
 # A redriven record names the one group that it is meant for.
 ONLY_GROUP = "only_group"
@@ -28,9 +28,20 @@ def share_events(codec: Codec, group: str) -> Callable[[ConsumerRecord], ShareEv
         if _is_for_another(record, name):
             return None
         try:
-            return codec.decode(record.value, Origin(record.topic, record.partition, record.offset, record.timestamp))
+            return codec.decode(record.value, _origin(record))
         except SchemaUnavailable as error:
             raise Retry(str(error)) from error
+
+    return decode
+
+
+def placed_events(codec: Codec, group: str) -> Callable[[ConsumerRecord], PlacedEvent | None]:
+    """As :func:`share_events`, with where each record stands."""
+    event_of = share_events(codec, group)
+
+    def decode(record: ConsumerRecord) -> PlacedEvent | None:
+        event = event_of(record)
+        return None if event is None else PlacedEvent(event, _origin(record), record.key)
 
     return decode
 
@@ -54,6 +65,10 @@ def segment_messages(codec: Codec, group: str, events_topic: str) -> Callable[[C
             raise MalformedEvent(f"not a Segment message: {error}") from error
 
     return decode
+
+
+def _origin(record: ConsumerRecord) -> Origin:
+    return Origin(record.topic, record.partition, record.offset, record.timestamp)
 
 
 def _is_for_another(record: ConsumerRecord, group: bytes) -> bool:

@@ -26,7 +26,15 @@ ROOT = Path(__file__).parent.parent.parent
 CLUSTER_ID = "d2lzaGxpc3Qtc29jaWFsMQ"
 HEAP = "-Xmx384m"
 # The agents and how nice each is: rows are awaited sooner than pictures.
-AGENTS = {"persist": 0, "preview": 10, "digest": 10, "warehouse": 10, "segment": 10, "dead_letters": 10}
+AGENTS = {
+    "persist": 0,
+    "preview": 10,
+    "digest": 10,
+    "warehouse": 10,
+    "segment": 10,
+    "archive": 10,
+    "dead_letters": 10,
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ def environment(state: State) -> dict[str, str]:
         "BIGQUERY_STORAGE_ENDPOINT": f"{local}:{ports['bigquery_storage']}",
         # A person who plays with it wants to see rows, not to wait for a full minute.
         "BIGQUERY_BATCH_SECONDS": "2",
+        "ARCHIVE_BATCH_SECONDS": "2",
         # Here the renderer starts beside the agents, which would find it away and leave it alone for half a minute.
         "RENDERER_BREAKER_WAIT_DURATION_IN_OPEN_STATE_SECONDS": "5",
         "RENDERER_URL": f"http://{local}:{ports['renderer']}",

@@ -17,7 +17,8 @@ import psutil
 
 PORTS = (
     "kafka", "kafka_controller", "postgres", "redis", "aws", "renderer", "api",
-    "bigquery", "bigquery_storage", "persist", "preview", "digest", "warehouse", "segment", "dead_letters", "dashboard",
+    "bigquery", "bigquery_storage", "persist", "preview", "digest", "warehouse", "segment", "archive", "dead_letters",
+    "dashboard",
 )  # fmt: skip
 # Below the range from which Linux gives ports to outgoing connections: while a part is down, no client of anybody
 # can be sitting on its port by chance.
