@@ -27,9 +27,10 @@ from config.settings import (
     WarehouseSettings,
     load,
 )
-from ops import bucket, ledger, migrations, queue, topics
+from ops import archive, bucket, ledger, migrations, queue, topics
 from ops import seed as development_data
 from ops.dashboard import dashboard
+from ops.erasure.command import delete, erase
 from ops.simulation.command import simulate
 from ops.tokens import NoSigningKey, signer
 from streams import preview_sweep
@@ -39,6 +40,9 @@ console = Console()
 T = TypeVar("T")
 app.command()(simulate)
 app.command()(dashboard)
+app.add_typer(archive.app, name="archive")
+app.command()(erase)
+app.command()(delete)
 
 
 def _with_postgres(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:

@@ -22,6 +22,7 @@ from sinks.contract import Batch, DeadLetter
 _SINCE = """
     SELECT user_id, public_id_sha256, pg_snapshot_xmin(pg_current_snapshot())::text AS seen_before
     FROM removed_users WHERE removed_in >= $1::text::xid8"""
+_USER_ID = re.compile(rb'"userId"\s*:\s*"([^"\\]+)"')
 _UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -64,7 +65,10 @@ class RemovedUsers:
 
     def _names_removed(self, letter: DeadLetter) -> bool:
         """Whether the bytes of a record that may be no event name one of them."""
-        return any(UUID(found.decode()) in self._users for found in _UUID.findall(letter.value or b""))
+        value = letter.value or b""
+        return any(UUID(found.decode()) in self._users for found in _UUID.findall(value)) or any(
+            hashed(found.decode("utf-8", "replace")) in self._public_ids for found in _USER_ID.findall(value)
+        )
 
 
 def hashed(public_id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import asyncpg
 
@@ -38,12 +39,12 @@ class ArchiveSweep:
                 get_logger().warning("the archive's sweep waits", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def sweep(self) -> int:
-        """Remove what is old and not listed; how many files that were."""
+    async def sweep(self, older_than: timedelta = _AGE) -> int:
+        """Remove what is that old and not listed; how many files that were."""
         removed = 0
         old: list[str] = []
         async for found in self._store.listing(self._settings.prefix):
-            if found.age >= _AGE:
+            if found.age >= older_than:
                 old.append(found.key)
             if len(old) == _AT_ONCE:
                 removed += await self._remove_unlisted(old)

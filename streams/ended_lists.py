@@ -42,6 +42,10 @@ class EndedLists:
                 get_logger().warning("links wait to be ended", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(_RETRY_SECONDS)
 
+    async def close(self) -> None:
+        """Close the connections to the CDN's hook."""
+        await self._cdn.close()
+
     async def round(self) -> int:
         """End some; how many lists' links have ended."""
         pool = await self._database.pool()

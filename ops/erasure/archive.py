@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from hashlib import sha256
 
 from clients.objects import ObjectStore, ObjectStoreError
@@ -21,6 +22,8 @@ _TAKE_PLACE = """
         UPDATE archive_files SET key = $3, sha256 = $4, bytes = $5, events = events - $6, erased = erased + $6
         WHERE id = $1 AND key = $2 AND clock_timestamp() - $7::timestamptz < $8::interval RETURNING 1)
     INSERT INTO archive_discards (key) SELECT $2 FROM taken RETURNING key"""
+
+_PROGRESS = "UPDATE erasures SET progress = $3, erased = erased + $4 WHERE (user_id, store) = ($1, $2)"
 
 
 class ArchivedEvents:
@@ -47,20 +50,17 @@ class ArchivedEvents:
         pool = await self._database.pool()
         mine = (person.user_id, self.name)
         after = await pool.fetchval("SELECT progress FROM erasures WHERE (user_id, store) = ($1, $2)", *mine) or 0
-        erased = 0
         try:
             async for file, body in self._files_that_mention(person, after):
-                erased += await self._rewrite(person, file, body)
-                await pool.execute(
-                    "UPDATE erasures SET progress = $3 WHERE (user_id, store) = ($1, $2)", *mine, file.id
-                )
+                gone = await self._rewrite(person, file, body)
+                await pool.execute(_PROGRESS, *mine, file.id, gone)
             await self._drop_discarded()
             await self._drop_unlisted(person)
         except ObjectStoreError as error:
-            raise NotYet(f"the bucket cannot be reached: {error}; see R2_ENDPOINT_URL") from error
-        return erased
+            raise _away(error) from error
+        return 0  # counted as it went
 
-    async def _files_that_mention(self, person: Person, after: int):  # type: ignore[no-untyped-def]
+    async def _files_that_mention(self, person: Person, after: int) -> AsyncIterator[tuple[ListedFile, bytes]]:
         pool = await self._database.pool()
         word = str(person.user_id).encode()
         while rows := await pool.fetch(
@@ -71,6 +71,8 @@ class ArchivedEvents:
                 bodies = await asyncio.gather(*(self._reader.body_of(file) for file in files))
             except DamagedFile as error:
                 raise NotYet(str(error)) from error
+            except ObjectStoreError as error:
+                raise _away(error) from error
             for file, body in zip(files, bodies, strict=True):
                 if await asyncio.to_thread(archive.mentions, body, [word]):
                     yield file, body
@@ -112,3 +114,7 @@ class ArchivedEvents:
             body = await self._store.get(key)
             if body is not None and archive.mentions(body, [str(person.user_id).encode()]):
                 await self._store.delete(key)
+
+
+def _away(error: Exception) -> NotYet:
+    return NotYet(f"the bucket cannot be reached: {error}; see R2_ENDPOINT_URL")

@@ -32,7 +32,9 @@ class Eraser(Protocol):
         ...
 
     async def erase(self, person: Person) -> int:
-        """Remove it, and return how much it was; raises :class:`NotYet`, with some of it removed perhaps.
+        """Remove it, and return how much it was, but for what it has added to ``erasures.erased`` itself.
+
+        Raises :class:`NotYet`, with some of it removed perhaps.
 
         By now no sink applies anything of theirs any more, and none is about to.
         """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -32,7 +32,8 @@ _OPEN = """
 _NOTE = """
     INSERT INTO erasures AS e (user_id, store, is_done, erased, note) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (user_id, store) DO UPDATE
-    SET is_done = EXCLUDED.is_done, erased = e.erased + EXCLUDED.erased, note = EXCLUDED.note, updated_at = now()"""
+    SET is_done = EXCLUDED.is_done, erased = e.erased + EXCLUDED.erased, note = EXCLUDED.note, updated_at = now()
+    RETURNING erased"""
 # What was kept in clear only to find what is theirs.
 _COMPLETE = """
     UPDATE removed_users SET completed_at = now(), public_id = NULL, wishlist_ids = NULL, share_tokens = NULL
@@ -41,7 +42,7 @@ _COMPLETE = """
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run did about one store; *note* says what it waits for where it is not done."""
+    """What was done about one store, by all runs; *note* says what it waits for where it is not done."""
 
     store: str
     is_done: bool
@@ -108,9 +109,9 @@ class Erasures:
             )
             outcome = await self._see_to(pool, eraser, user_id)
             left += not outcome.is_done
-            await pool.execute(_NOTE, user_id, eraser.name, outcome.is_done, outcome.erased, outcome.note)
-            get_logger().info("erasure", store=eraser.name, is_done=outcome.is_done, erased=outcome.erased)
-            yield outcome
+            erased = await pool.fetchval(_NOTE, user_id, eraser.name, outcome.is_done, outcome.erased, outcome.note)
+            get_logger().info("erasure", store=eraser.name, is_done=outcome.is_done, erased=erased)
+            yield replace(outcome, erased=erased)
         if not left:
             await pool.execute(_COMPLETE, user_id)
 

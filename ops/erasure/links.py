@@ -41,6 +41,8 @@ class Links:
                 pass
         except (RedisError, OSError) as error:
             raise _away(error) from error
+        finally:
+            await ended.close()
         pool = await self._database.pool()
         if await pool.fetchval("SELECT count(*) FROM ended_lists WHERE wishlist_id = ANY($1)", person.wishlist_ids):
             raise NotYet("the CDN's hook does not take the pages to forget; see API_PURGE_URL")

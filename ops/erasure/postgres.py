@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from asyncpg.pool import PoolConnectionProxy
+
 from clients.postgres import Database
 from ops.erasure.contract import Person
 
 # Each table with what makes a row theirs; *p* has the person. What hangs on these rows by foreign keys and triggers
-# (visitors, visibility, deliveries) goes with them. Events that wait, or could not be applied, are bytes that name them.
+# (visitors, visibility, deliveries) goes with them. Lists go before shares, so that they still know their links. Events
+# that wait, or could not be applied, are bytes that name them.
 _ROWS = {
     "owner_keys": "owner_id = p.id",
     "event_outbox": "share_token = ANY(p.tokens) OR position(p.id_bytes IN value) > 0",
@@ -21,9 +24,9 @@ _ROWS = {
     "digest_visitors": "owner_id = p.id",
     "digest_owners": "owner_id = p.id",
     "notification_preferences": "user_id = p.id",
-    "wishlist_shares": "created_by = p.id OR wishlist_id IN (SELECT w.id FROM wishlists w WHERE w.owner_id = p.id)",
-    "wishlist_items": "wishlist_id IN (SELECT w.id FROM wishlists w WHERE w.owner_id = p.id)",
     "wishlists": "owner_id = p.id",
+    "wishlist_items": "wishlist_id IN (SELECT w.id FROM wishlists w WHERE w.owner_id = p.id)",
+    "wishlist_shares": "created_by = p.id OR wishlist_id IN (SELECT w.id FROM wishlists w WHERE w.owner_id = p.id)",
     "users": "users.id = p.id",
 }
 _PERSON = """
@@ -41,20 +44,24 @@ class PostgresRows:
 
     async def count(self, person: Person) -> int:
         """See :meth:`ops.erasure.contract.Eraser.count`."""
-        counts = ", ".join(f"(SELECT count(*) FROM {table}, p WHERE {theirs})" for table, theirs in _ROWS.items())
-        pool = await self._database.pool()
-        return sum(await pool.fetchrow(f"{_PERSON} SELECT {counts}", *_arguments(person)))
+        async with (await self._database.pool()).acquire() as connection:
+            return await _count(connection, person)
 
     async def erase(self, person: Person) -> int:
         """See :meth:`ops.erasure.contract.Eraser.erase`."""
-        erased = 0
         async with (await self._database.pool()).acquire() as connection, connection.transaction():
+            there = await _count(connection, person)
+            # Links that came since the person was put on the list go onto it too.
+            await connection.execute("SELECT remove_user($1, '')", person.user_id)
             for table, theirs in _ROWS.items():
-                done = await connection.execute(
-                    f"{_PERSON} DELETE FROM {table} USING p WHERE {theirs}", *_arguments(person)
-                )
-                erased += int(done.split()[-1])
-        return erased
+                await connection.execute(f"{_PERSON} DELETE FROM {table} USING p WHERE {theirs}", *_arguments(person))
+        return there
+
+
+async def _count(connection: PoolConnectionProxy, person: Person) -> int:
+    counts = " + ".join(f"(SELECT count(*) FROM {table}, p WHERE {theirs})" for table, theirs in _ROWS.items())
+    found: int = await connection.fetchval(f"{_PERSON} SELECT {counts}", *_arguments(person))
+    return found
 
 
 def _arguments(person: Person) -> tuple[object, ...]:

@@ -55,12 +55,13 @@ class WarehouseRows:
         return int(rows[0]["n"])
 
     async def _ask(self, sql: str, table: str, person: Person) -> list[dict[str, Any]]:
-        parameters = [
-            ScalarQueryParameter("user", "STRING", str(person.user_id)),
-            ScalarQueryParameter("name", "STRING", person.public_id),
-            ArrayQueryParameter("shares", "STRING", [str(share_id_for(token)) for token in person.share_tokens]),
-        ]
-        used = [one for one in parameters if f"@{one.name}" in sql]
+        shares = [str(share_id_for(token)) for token in person.share_tokens]
+        parameters = {
+            "@user": ScalarQueryParameter("user", "STRING", str(person.user_id)),
+            "@name": ScalarQueryParameter("name", "STRING", person.public_id),
+            "@shares": ArrayQueryParameter("shares", "STRING", shares),
+        }
+        used = [parameter for name, parameter in parameters.items() if name in sql]
         statement = sql.replace("{table}", f"{self._warehouse.dataset}.{table}")
         try:
             return await asyncio.to_thread(self._warehouse.query, statement, used)

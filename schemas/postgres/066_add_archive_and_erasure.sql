@@ -110,10 +110,13 @@ CREATE FUNCTION remove_user(gone UUID, by_whom TEXT) RETURNS void LANGUAGE sql A
         share_tokens = array(SELECT unnest(r.share_tokens) UNION SELECT unnest(EXCLUDED.share_tokens))
 $$;
 
--- An account that the shop deletes is one to be erased: `wishlist erase` goes on from here.
+-- An account that the shop deletes is one to be erased: `wishlist erase` goes on from here. Shares name who made them
+-- without a cascade, and would keep the account from being deleted.
 CREATE FUNCTION remember_deleted_user() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM remove_user(OLD.id, 'deleted in PostgreSQL');
+    DELETE FROM wishlists WHERE owner_id = OLD.id;
+    DELETE FROM wishlist_shares WHERE created_by = OLD.id;
     DELETE FROM digest_counts WHERE owner_id = OLD.id;
     DELETE FROM digest_visitors WHERE owner_id = OLD.id;
     RETURN OLD;
