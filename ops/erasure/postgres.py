@@ -5,7 +5,9 @@ from __future__ import annotations
 from asyncpg.pool import PoolConnectionProxy
 
 from clients.postgres import Database
-from ops.erasure.contract import Person
+from ops.erasure.contract import NotYet, Person
+from sinks.contract import Retry
+from sinks.postgres import transaction
 
 # Each table with what makes a row theirs; *p* has the person. What hangs on these rows by foreign keys and triggers
 # (visitors, visibility, deliveries) goes with them. Lists go before shares, so that they still know their links. Events
@@ -49,12 +51,17 @@ class PostgresRows:
 
     async def erase(self, person: Person) -> int:
         """See :meth:`ops.erasure.contract.Eraser.erase`."""
-        async with (await self._database.pool()).acquire() as connection, connection.transaction():
-            there = await _count(connection, person)
-            # Links that came since the person was put on the list go onto it too.
-            await connection.execute("SELECT remove_user($1, '')", person.user_id)
-            for table, theirs in _ROWS.items():
-                await connection.execute(f"{_PERSON} DELETE FROM {table} USING p WHERE {theirs}", *_arguments(person))
+        try:
+            async with transaction(self._database) as connection:
+                there = await _count(connection, person)
+                # Links that came since the person was put on the list go onto it too.
+                await connection.execute("SELECT remove_user($1, '')", person.user_id)
+                for table, theirs in _ROWS.items():
+                    await connection.execute(
+                        f"{_PERSON} DELETE FROM {table} USING p WHERE {theirs}", *_arguments(person)
+                    )
+        except Retry as error:
+            raise NotYet(f"PostgreSQL: {error}") from error
         return there
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -44,6 +44,7 @@ from schemas.event import EventType, ShareEvent
 from schemas.ids import item_id_for, new_share_token, uuid7
 from schemas.segment import SegmentMessage
 from sinks.archive import EventArchive
+from sinks.archive_files import ArchiveReader
 from sinks.bigquery import ShareEventTable
 from sinks.contract import Batch, DeadLetter, Move, Partition, PlacedEvent, Sink
 from sinks.dead_letters import DeadLetterStore
@@ -53,7 +54,7 @@ from sinks.push import PushQueue
 from sinks.segment import SegmentTable
 from sinks.share_store import ShareStore
 from tests.lab import CODEC, ROOT, event, eventually, open_database
-from tests.warehouse import open_warehouse
+from tests.warehouse import made_warehouse
 
 MAYA, OTHER, ROBIN = key_of("user_maya"), key_of("user_other"), key_of("user_recipient")
 WORDS = {"key": str(MAYA), "public id": "user_maya", "name": "Maya C.", "message": "for my dearest aunt"}
@@ -105,6 +106,7 @@ class World:
             DeadLetter(0, n, one.share_token.encode(), CODEC.encode(one), {"group": "g"})
             for n, one in enumerate(events)
         ]
+        letters += [DeadLetter(1, n, b"", segment.encode(one), {"group": "g"}) for n, one in enumerate(messages)]
         placed = [
             PlacedEvent(one, Origin("events", 0, n, now_ms), one.share_token.encode()) for n, one in enumerate(events)
         ]
@@ -154,19 +156,29 @@ def mentions(where: str, content: bytes) -> set[str]:
     return {f"{where}: {what}" for what, word in WORDS.items() if word.encode() in content}
 
 
+@pytest.fixture(scope="module")
+def warehouse() -> Iterator[Warehouse]:
+    with made_warehouse(f"erasure_{uuid4().hex[:12]}") as warehouse:
+        yield warehouse
+
+
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def world(warehouse: Warehouse) -> AsyncIterator[World]:
     name = f"erasure_{uuid4().hex[:12]}"
     url = RedisSettings().url.rsplit("/", 1)[0] + "/9"
     redis = Redis.from_url(url)
     await redis.flushdb()
     bucket = ObjectStore(ObjectStoreSettings(bucket=name.replace("_", "-")))
     await bucket.ensure_bucket()
-    async with open_database(name) as dsn, open_warehouse(name) as warehouse:
+    async with open_database(name) as dsn:
         database = Database(PostgresSettings(dsn=dsn))
         pool = await database.pool()
         yield World(database, dsn, pool, redis, url, bucket, warehouse)
         await pool.close()
+    for table in ("share_events", "segment_messages"):
+        await asyncio.to_thread(
+            warehouse.query, f"DELETE FROM `{warehouse.dataset}.{table}` WHERE event_date > '1970-01-01'"
+        )
     async for stored in bucket.listing(""):
         await bucket.delete(stored.key)
     await redis.flushdb()
@@ -313,9 +325,13 @@ async def test_nothing_is_left_of_a_person_and_nothing_comes_back(world: World) 
     assert all(counted.values()), counted
     assert await world.traces() == planted, "counting removes nothing"
 
+    reader = ArchiveReader(world.database, world.bucket, "archive")
+    files = [file async for file in reader.files()]
     await world.job().begin("user_maya", "test")
     assert await erase(world) == {}
     assert await world.traces() == THE_LIST
+    kept = [one.event.event_id for file in files for one in await reader.events_of(file)]
+    assert kept == [story.events[n].event_id for n in (3, 4, 6)], "also for who had read the manifest before"
     assert await world.redis.get(share_key(story.maya_token)) == TOMBSTONE
     assert await world.redis.get(share_key(story.other_token)) != TOMBSTONE
     assert await world.bucket.exists(preview_key(story.other_token))
