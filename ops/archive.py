@@ -25,7 +25,8 @@ console = Console()
 T = TypeVar("T")
 
 _DAYS = """
-    SELECT topic, day, count(*) AS files, sum(events) AS events, sum(erased) AS erased, sum(bytes) AS bytes
+    SELECT topic, day, count(*) AS files, sum(events)::bigint AS events, sum(erased)::bigint AS erased,
+           sum(bytes)::bigint AS bytes
     FROM archive_files WHERE consumer_group = $1 GROUP BY topic, day ORDER BY topic, day"""
 _SPANS = """
     SELECT topic, topic_id, partition, first_offset, next_offset, events FROM archive_spans

@@ -72,11 +72,12 @@ async def _erase(user: str | None, *, yes: bool, dry_run: bool) -> None:
 
 async def _show(title: str, outcomes: AsyncIterator[Outcome]) -> bool:
     """A table of them; whether all are done."""
-    table = Table("store", "entries", "", title=title, title_justify="left", box=None)
+    table = Table("store", "entries", "", box=None)
     complete = True
     async for outcome in outcomes:
         complete &= outcome.is_done
         table.add_row(outcome.store, f"{outcome.erased:,}", "erased" if outcome.is_done else outcome.note)
+    console.print(title)
     console.print(table)
     return complete
 

@@ -13,7 +13,6 @@ from uuid import UUID
 
 from asyncpg import Pool
 
-from clients.logs import get_logger
 from clients.postgres import Database
 from ops.erasure.contract import Eraser, NotYet, Person
 from sinks.removed import hashed
@@ -110,7 +109,6 @@ class Erasures:
             outcome = await self._see_to(pool, eraser, user_id)
             left += not outcome.is_done
             erased = await pool.fetchval(_NOTE, user_id, eraser.name, outcome.is_done, outcome.erased, outcome.note)
-            get_logger().info("erasure", store=eraser.name, is_done=outcome.is_done, erased=erased)
             yield replace(outcome, erased=erased)
         if not left:
             await pool.execute(_COMPLETE, user_id)
