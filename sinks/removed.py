@@ -30,7 +30,8 @@ class RemovedUsers:
     """The list, as one sink knows it."""
 
     def __init__(self) -> None:
-        self._users: set[UUID] = set()
+        # As numbers, which hash in C; UUIDs do in Python.
+        self._users: set[int] = set()
         self._public_ids: set[str] = set()
         # All transactions before this one were over, and seen, when the list was last read.
         self._seen_before = "0"
@@ -41,7 +42,7 @@ class RemovedUsers:
         *connection* is in the transaction that will write the batch, and has written something already.
         """
         for row in await connection.fetch(_SINCE, self._seen_before):
-            self._users.add(row["user_id"])
+            self._users.add(row["user_id"].int)
             self._public_ids.add(row["public_id_sha256"])
             self._seen_before = row["seen_before"]
         if not self._users:
@@ -56,17 +57,20 @@ class RemovedUsers:
         return kept, _size(batch) - _size(kept)
 
     def _is_of_removed(self, event: ShareEvent) -> bool:
-        return event.user_id in self._users or event.recipient_user_id in self._users
+        return event.user_id.int in self._users or self._is_removed(event.recipient_user_id)
+
+    def _is_removed(self, user: UUID | None) -> bool:
+        return user is not None and user.int in self._users
 
     def _is_message_of_removed(self, message: SegmentMessage) -> bool:
-        if message.owner in self._users or message.share_owner in self._users:
+        if self._is_removed(message.owner) or self._is_removed(message.share_owner):
             return True
         return message.user_id is not None and hashed(message.user_id) in self._public_ids
 
     def _names_removed(self, letter: DeadLetter) -> bool:
         """Whether the bytes of a record that may be no event name one of them."""
         value = letter.value or b""
-        return any(UUID(found.decode()) in self._users for found in _UUID.findall(value)) or any(
+        return any(UUID(found.decode()).int in self._users for found in _UUID.findall(value)) or any(
             hashed(found.decode("utf-8", "replace")) in self._public_ids for found in _USER_ID.findall(value)
         )
 

@@ -12,7 +12,7 @@ from sinks.postgres import transaction
 # Each table with what makes a row theirs; *p* has the person. What hangs on these rows by foreign keys and triggers
 # (visitors, visibility, deliveries) goes with them. Lists go before shares, so that they still know their links. Events
 # that wait, or could not be applied, are bytes that name them.
-_ROWS = {
+ROWS = {
     "owner_keys": "owner_id = p.id",
     "event_outbox": "share_token = ANY(p.tokens) OR position(p.id_bytes IN value) > 0",
     "dead_letters": """convert_from(key, 'LATIN1') = ANY(p.tokens)
@@ -56,7 +56,7 @@ class PostgresRows:
                 there = await _count(connection, person)
                 # Links that came since the person was put on the list go onto it too.
                 await connection.execute("SELECT remove_user($1, '')", person.user_id)
-                for table, theirs in _ROWS.items():
+                for table, theirs in ROWS.items():
                     await connection.execute(
                         f"{_PERSON} DELETE FROM {table} USING p WHERE {theirs}", *_arguments(person)
                     )
@@ -66,7 +66,7 @@ class PostgresRows:
 
 
 async def _count(connection: PoolConnectionProxy, person: Person) -> int:
-    counts = " + ".join(f"(SELECT count(*) FROM {table}, p WHERE {theirs})" for table, theirs in _ROWS.items())
+    counts = " + ".join(f"(SELECT count(*) FROM {table}, p WHERE {theirs})" for table, theirs in ROWS.items())
     found: int = await connection.fetchval(f"{_PERSON} SELECT {counts}", *_arguments(person))
     return found
 

@@ -35,7 +35,7 @@ from ops.erasure.contract import Eraser
 from ops.erasure.job import Erasures
 from ops.erasure.links import Links
 from ops.erasure.pictures import Pictures
-from ops.erasure.postgres import PostgresRows
+from ops.erasure.postgres import ROWS, PostgresRows
 from ops.erasure.warehouse import WarehouseRows
 from ops.seed import key_of
 from schemas import archive, segment
@@ -348,6 +348,22 @@ async def test_nothing_is_left_of_a_person_and_nothing_comes_back(world: World) 
     assert again["wishlists"] == stays["wishlists"]
     assert await world.job().find("user_maya") is None
     assert await world.job().erased_at("user_maya") is not None
+
+
+async def test_every_column_that_names_a_user_is_seen_to(world: World) -> None:
+    rows = await world.pool.fetch(
+        """SELECT c.relname AS table, a.attname AS column,
+                  EXISTS (SELECT FROM pg_constraint f WHERE f.conrelid = c.oid AND f.conkey = ARRAY[a.attnum]
+                          AND f.confrelid = 'users'::regclass AND f.confdeltype = 'c') AS goes_along
+           FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+           WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace AND a.attnum > 0
+             AND a.attname ~ '(user|owner)_?(id)?$|_by$|public_id' AND a.atttypid = 'uuid'::regtype"""
+    )
+    named = {(row["table"], row["column"]) for row in rows}
+    assert {("digest_counts", "owner_id"), ("wishlist_shares", "created_by"), ("devices", "user_id")} <= named
+    strange = {row["table"] for row in rows if not row["goes_along"]} - ROWS.keys()
+    # The first names workers.
+    assert strange <= {"warehouse_owners", "removed_users", "erasures"}, "add them to ops/erasure/postgres.py"
 
 
 async def test_others_keep_what_is_theirs(world: World) -> None:
