@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from hashlib import sha256
 
+from asyncpg.pool import PoolConnectionProxy
+
 from clients.objects import ObjectStore, ObjectStoreError
 from clients.postgres import Database
 from ops.erasure.contract import NotYet, Person
@@ -15,8 +17,10 @@ from sinks.archive import LONGEST_UNLISTED
 from sinks.archive_files import CONTENT_TYPE, ArchiveReader, ListedFile, key_with
 
 _AT_ONCE = 8
+# The key of the advisory lock that one erasure in the archive holds; any fixed number would do.
+LOCK = 890_250_966
 
-# Who was quicker, or what was put too long ago to be safe from the sweep, is seen by the row that is not there.
+# No row where the new file was put too long ago to be safe from the sweep.
 _TAKE_PLACE = """
     WITH taken AS (
         UPDATE archive_files SET key = $3, sha256 = $4, bytes = $5, events = events - $6, erased = erased + $6
@@ -46,19 +50,30 @@ class ArchivedEvents:
         return found
 
     async def erase(self, person: Person) -> int:
-        """See :meth:`ops.erasure.contract.Eraser.erase`."""
-        pool = await self._database.pool()
+        """See :meth:`ops.erasure.contract.Eraser.erase`.
+
+        One at a time: another's file that is put and not listed yet would be taken for one that a kill left behind.
+        """
+        async with (await self._database.pool()).acquire() as connection:
+            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+                raise NotYet("another erasure is at work in the archive")
+            try:
+                await self._erase(connection, person)
+            finally:
+                await connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
+        return 0  # counted as it went
+
+    async def _erase(self, connection: PoolConnectionProxy, person: Person) -> None:
         mine = (person.user_id, self.name)
-        after = await pool.fetchval("SELECT progress FROM erasures WHERE (user_id, store) = ($1, $2)", *mine) or 0
+        after = await connection.fetchval("SELECT progress FROM erasures WHERE (user_id, store) = ($1, $2)", *mine)
         try:
-            async for file, body in self._files_that_mention(person, after):
-                gone = await self._rewrite(person, file, body)
-                await pool.execute(_PROGRESS, *mine, file.id, gone)
+            async for file, body in self._files_that_mention(person, after or 0):
+                gone = await self._rewrite(connection, person, file, body)
+                await connection.execute(_PROGRESS, *mine, file.id, gone)
             await self._drop_discarded()
             await self._drop_unlisted(person)
         except ObjectStoreError as error:
             raise _away(error) from error
-        return 0  # counted as it went
 
     async def _files_that_mention(self, person: Person, after: int) -> AsyncIterator[tuple[ListedFile, bytes]]:
         pool = await self._database.pool()
@@ -78,10 +93,9 @@ class ArchivedEvents:
                     yield file, body
             after = rows[-1]["id"]
 
-    async def _rewrite(self, person: Person, file: ListedFile, body: bytes) -> int:
-        """Put what is left of *file* in its place; how many events are gone."""
-        pool = await self._database.pool()
-        began = await pool.fetchval("SELECT clock_timestamp()")
+    async def _rewrite(self, connection: PoolConnectionProxy, person: Person, file: ListedFile, body: bytes) -> int:
+        """Put what is left of *file* in its place, by the connection that has the lock; how many events are gone."""
+        began = await connection.fetchval("SELECT clock_timestamp()")
         kept = self._without(person, body)
         fresh = await asyncio.to_thread(archive.write, kept)
         digest = sha256(fresh).hexdigest()
@@ -89,8 +103,8 @@ class ArchivedEvents:
         await self._store.put(key, fresh, CONTENT_TYPE)
         gone = file.events - len(kept)
         arguments = (file.id, file.key, key, digest, len(fresh), gone, began, LONGEST_UNLISTED)
-        if await pool.fetchval(_TAKE_PLACE, *arguments) is None:
-            raise NotYet(f"{file.key} was changed by another erasure meanwhile")
+        if await connection.fetchval(_TAKE_PLACE, *arguments) is None:
+            raise NotYet(f"{file.key} took too long to be written anew")
         return gone
 
     def _without(self, person: Person, body: bytes) -> list[archive.ArchivedEvent]:

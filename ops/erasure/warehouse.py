@@ -66,7 +66,9 @@ class WarehouseRows:
         try:
             return await asyncio.to_thread(self._warehouse.query, statement, used)
         except WarehouseError as error:
-            raise NotYet(f"{error}. Where it names the streaming buffer, that empties within 90 minutes") from error
+            raise NotYet(
+                f"{error}. Where it names the streaming buffer, rows are too new: run again in an hour"
+            ) from error
 
     async def _await_appends(self) -> None:
         """Wait for the appends that were written down before the person was removed: their rows come yet."""

@@ -30,7 +30,7 @@ from clients.objects import ObjectStore, content_key, preview_key
 from clients.postgres import Database
 from config.settings import ApiSettings, ObjectStoreSettings, PostgresSettings, RedisSettings
 from ops.archive import faults_of
-from ops.erasure.archive import ArchivedEvents
+from ops.erasure.archive import LOCK, ArchivedEvents
 from ops.erasure.contract import Eraser
 from ops.erasure.job import Erasures
 from ops.erasure.links import Links
@@ -428,7 +428,10 @@ async def test_a_store_that_has_to_wait_is_done_later(world: World) -> None:
         note,
     )
     await world.job().begin("user_maya", "test")
-    assert set(await erase(world)) == {"pictures", "bigquery"}
+    async with world.pool.acquire() as another:
+        await another.execute("SELECT pg_advisory_lock($1)", LOCK)
+        assert set(await erase(world)) == {"pictures", "archive", "bigquery"}
+        await another.execute("SELECT pg_advisory_unlock($1)", LOCK)
     await world.pool.execute("UPDATE previews SET lease_until = NULL")
     await world.pool.execute("DELETE FROM warehouse_appends")
     assert await erase(world) == {}
