@@ -39,12 +39,13 @@ from api.messages import MessageBox
 from api.middleware import Surroundings
 from api.pictures import Pictures
 from api.publisher import Publisher
-from api.purge import CdnPurge
 from api.reads import ShareReader
 from api.redis_gate import RedisGate
 from api.services import Services
 from api.visitors import AddressBook
 from clients.cache import open_redis
+from clients.cdn import CdnPurge
+from clients.links import SHARE_LIMIT
 from clients.objects import ObjectStore
 from clients.outbox import OutboxRelay
 from clients.postgres import open_pool
@@ -179,7 +180,7 @@ async def _running(settings: Settings, authenticator: Authenticator, addresses: 
 
 
 def _share_limit(hits: int) -> Limit:
-    return Limit("share_create", hits, 3_600, f"Share rate limit exceeded. Maximum {hits} shares per hour.")
+    return Limit(SHARE_LIMIT, hits, 3_600, f"Share rate limit exceeded. Maximum {hits} shares per hour.")
 
 
 def _lookup_limit(name: str, hits: int) -> Limit:

@@ -1,8 +1,4 @@
-"""Shares in Redis: links that work before PostgreSQL has them, and while PostgreSQL is away.
-
-``share:{token}`` holds a share or, once it is revoked, a tombstone that nothing replaces. ``view:{token}`` holds the
-list as it was last shown, for when PostgreSQL is away. ``recent:{wishlist}`` names shares that may not be rows yet.
-"""
+"""Shares in Redis: links that work before PostgreSQL has them, and while PostgreSQL is away (:mod:`clients.links`)."""
 
 from __future__ import annotations
 
@@ -16,10 +12,8 @@ from redis.asyncio import Redis
 
 from api.redis_gate import RedisGate
 from api.shares_model import Share, SharedList
+from clients.links import TOMBSTONE, TOMBSTONE_SECONDS, added_key, buried_key, recent_key, share_key, view_key
 
-TOMBSTONE = b"revoked"
-# Longer than the topic keeps the revocation that PostgreSQL may still have to hear of.
-_TOMBSTONE_SECONDS = 35 * 86_400
 # How often one process writes the same list again: it is only read while PostgreSQL is away.
 _VIEW_REFRESH_SECONDS = 60.0
 _REMEMBERED_VIEWS = 10_000
@@ -51,7 +45,7 @@ class ShareCache:
     @staticmethod
     def key_of(token: str) -> str:
         """Where a share is kept."""
-        return f"share:{token}"
+        return share_key(token)
 
     @staticmethod
     def share_in(raw: bytes | None) -> Share | None:
@@ -63,17 +57,17 @@ class ShareCache:
     async def fill(self, share: Share) -> None:
         """Keep what was read elsewhere; what is there already, tombstone or newer settings, stays."""
         ttl = self._ttl_of(share)
-        await self._gate.call(lambda redis: redis.set(f"share:{share.token}", share.to_json(), ex=ttl, nx=True))
+        await self._gate.call(lambda redis: redis.set(share_key(share.token), share.to_json(), ex=ttl, nx=True))
 
     async def put_new(self, share: Share, shown: SharedList) -> None:
         """Keep a share that was just made, and the list it shows, in one round trip."""
 
         async def run(redis: Redis) -> None:
             async with redis.pipeline(transaction=False) as pipe:
-                pipe.set(f"share:{share.token}", share.to_json(), ex=self._ttl_of(share), nx=True)
-                pipe.set(f"view:{share.token}", shown.to_json(), ex=self._ttl)
-                pipe.zadd(f"recent:{share.wishlist_id}", {share.token: share.created_at.timestamp()})
-                pipe.expire(f"recent:{share.wishlist_id}", self._ttl)
+                pipe.set(share_key(share.token), share.to_json(), ex=self._ttl_of(share), nx=True)
+                pipe.set(view_key(share.token), shown.to_json(), ex=self._ttl)
+                pipe.zadd(recent_key(share.wishlist_id), {share.token: share.created_at.timestamp()})
+                pipe.expire(recent_key(share.wishlist_id), self._ttl)
                 await pipe.execute()
 
         await self._gate.call(run)
@@ -83,7 +77,7 @@ class ShareCache:
         ttl = self._ttl_of(share)
 
         async def run(redis: Redis) -> None:
-            await cast(Awaitable[int], redis.eval(_REPLACE, 1, f"share:{share.token}", share.to_json(), ttl))
+            await cast(Awaitable[int], redis.eval(_REPLACE, 1, share_key(share.token), share.to_json(), ttl))
 
         await self._gate.call(run)
 
@@ -92,26 +86,26 @@ class ShareCache:
 
         async def run(redis: Redis) -> None:
             async with redis.pipeline(transaction=True) as pipe:
-                pipe.set(f"share:{token}", TOMBSTONE, ex=_TOMBSTONE_SECONDS)
-                pipe.set(f"buried:{token}", str(wishlist_id), ex=_TOMBSTONE_SECONDS)
-                pipe.delete(f"view:{token}")
+                pipe.set(share_key(token), TOMBSTONE, ex=TOMBSTONE_SECONDS)
+                pipe.set(buried_key(token), str(wishlist_id), ex=TOMBSTONE_SECONDS)
+                pipe.delete(view_key(token))
                 await pipe.execute()
 
         await self._gate.call(run, insist=True)
 
     async def buried_in(self, token: str) -> UUID | None:
         """The list of a share that was revoked; None where no such share is known."""
-        raw = await self._gate.call(lambda redis: redis.get(f"buried:{token}"))
+        raw = await self._gate.call(lambda redis: redis.get(buried_key(token)))
         return UUID(cast(bytes, raw).decode()) if raw else None
 
     async def forget_view(self, token: str) -> None:
         """Forget the list as it was shown: it has changed in a way that its owner asked for."""
         self._written.pop(token, None)
-        await self._gate.call(lambda redis: redis.delete(f"view:{token}"), insist=True)
+        await self._gate.call(lambda redis: redis.delete(view_key(token)), insist=True)
 
     async def view(self, token: str) -> SharedList | None:
         """The list as it was last shown."""
-        raw = await self._gate.call(lambda redis: redis.get(f"view:{token}"))
+        raw = await self._gate.call(lambda redis: redis.get(view_key(token)))
         return SharedList.from_json(cast(bytes, raw)) if raw else None
 
     async def keep_view(self, token: str, shown: SharedList) -> None:
@@ -122,15 +116,15 @@ class ShareCache:
         if len(self._written) >= _REMEMBERED_VIEWS:
             self._written.clear()
         self._written[token] = now
-        await self._gate.call(lambda redis: redis.set(f"view:{token}", shown.to_json(), ex=self._ttl))
+        await self._gate.call(lambda redis: redis.set(view_key(token), shown.to_json(), ex=self._ttl))
 
     async def remember_added(self, user: str, item: str, answer: bytes) -> None:
         """Keep a copied item until the persist agent has surely written it."""
 
         async def run(redis: Redis) -> None:
             async with redis.pipeline(transaction=False) as pipe:
-                pipe.hset(f"added:{user}", item, answer.decode())
-                pipe.expire(f"added:{user}", self._ttl)
+                pipe.hset(added_key(user), item, answer.decode())
+                pipe.expire(added_key(user), self._ttl)
                 await pipe.execute()
 
         await self._gate.call(run)
@@ -139,7 +133,7 @@ class ShareCache:
         """The answers to a reader's last adds, by item."""
 
         async def run(redis: Redis) -> dict[bytes, bytes]:
-            return await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(f"added:{user}"))
+            return await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(added_key(user)))
 
         return {item.decode(): answer for item, answer in (await self._gate.call(run)).items()}
 
@@ -147,8 +141,8 @@ class ShareCache:
         """Shares of a list that were made lately, newest first; revoked ones are left out."""
 
         async def run(redis: Redis) -> list[bytes | None]:
-            tokens = cast("list[bytes]", await redis.zrevrange(f"recent:{wishlist_id}", 0, 199))
-            keys = [f"share:{token.decode()}" for token in tokens]
+            tokens = cast("list[bytes]", await redis.zrevrange(recent_key(wishlist_id), 0, 199))
+            keys = [share_key(token.decode()) for token in tokens]
             return cast("list[bytes | None]", await redis.mget(keys)) if keys else []
 
         found = await self._gate.call(run)

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from api.errors import ApiError
 from api.redis_gate import RedisAway, RedisGate
 from clients import metrics
+from clients.links import rate_key
 
 # KEYS[1]: the window. ARGV: window in microseconds, limit, member. A member that is there already is the same hit
 # again (a retried request) and is free. Answers: allowed, hits in the window, microseconds until the oldest leaves,
@@ -101,7 +102,7 @@ class Limiter:
 
     async def _check(self, limit: Limit, who: str, member: str | None, *wanted: str) -> tuple[Verdict, Held]:
         metrics.RATE_LIMIT_CHECKS.labels(limit.name).inc()
-        keys = (f"rate:{limit.name}:{who}", *wanted)
+        keys = (rate_key(limit.name, who), *wanted)
         arguments = (limit.seconds * 1_000_000, limit.hits, member or uuid4().hex)
 
         async def run(redis: Redis) -> tuple[int, int, int, int, bytes | None]:

@@ -16,10 +16,10 @@ from api.limits import Limit, Limiter
 from api.messages import MessageBox
 from api.pictures import Pictures
 from api.publisher import Publisher
-from api.purge import CdnPurge
 from api.reads import Opened, ShareReader
 from api.redis_gate import RedisGate
 from api.visitors import AddressBook
+from clients.cdn import CdnPurge, picture_url, share_url
 from clients.objects import ObjectStore
 from clients.producer import EventProducer
 from clients.unsubscribe import UnsubscribeLinks
@@ -65,14 +65,14 @@ class Services:
 
     def share_url(self, token: str) -> str:
         """The link that people send each other."""
-        return f"{self.settings.public_url}/wishlists/shared/{token}"
+        return share_url(self.settings, token)
 
     def picture_url(self, token: str, version: str | None = None) -> str:
         """The stable address of a share's preview picture; *version* is its content hash."""
         if self.settings.static_previews:
             return self.generic_picture_url
         suffix = f"?v={version.removeprefix('sha256:')[:12]}" if version else ""
-        return f"{self.settings.cdn_url}/social/{token}/preview.png{suffix}"
+        return picture_url(self.settings, token) + suffix
 
     def purge_share(self, token: str) -> None:
         """Have the CDN forget what it holds of a share."""

@@ -61,6 +61,9 @@ WEBHOOKS = Counter(
 WEBHOOK_SECONDS = Histogram(
     "wishlist_webhook_seconds", "From an event to its receiver's acceptance.", buckets=(*_SLOW, 60, 600, 3_600)
 )
+ARCHIVE_FILES = Counter("wishlist_archive_files_total", "Files of the archive that were listed.")
+ARCHIVE_BYTES = Counter("wishlist_archive_bytes_total", "Bytes of these files.")
+ARCHIVE_SWEPT = Counter("wishlist_archive_swept_total", "Files removed that the archive's manifest does not name.")
 DASHBOARD_MADE = Gauge("wishlist_dashboard_timestamp_seconds", "When the dashboard was last made.")
 GROUP_WAITING = Gauge(
     "wishlist_group_waiting", "1 while a worker waits for something outside that is down.", ["consumer_group"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
@@ -20,12 +23,26 @@ def preview_key(token: str) -> str:
     return f"social/{token}/preview.png"
 
 
+def content_key(content_hash: str) -> str:
+    """Where the picture with this content lies, for all shares that show the same."""
+    return f"social/by-content/{content_hash}/preview.png"
+
+
 # The analysts' page, as it was made last.
 DASHBOARD = "dashboards/wishlist-social.html"
 
 
 class ObjectStoreError(ConnectionError):
     """The bucket did not do what it was asked; trying again may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as a listing has it; *age* is by the store's own clock."""
+
+    key: str
+    bytes: int
+    age: timedelta
 
 
 class ObjectStore:
@@ -59,6 +76,20 @@ class ObjectStore:
             return None
         body: bytes = await asyncio.to_thread(answer["Body"].read)
         return body
+
+    async def listing(self, prefix: str) -> AsyncIterator[StoredObject]:
+        """Every object whose key begins with *prefix*, by key."""
+        more: dict[str, str] = {}
+        while True:
+            page = await self._call("list_objects_v2", Prefix=prefix, **more)
+            if page is None:
+                return
+            now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
+            for found in page.get("Contents", ()):
+                yield StoredObject(found["Key"], found["Size"], now - found["LastModified"])
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
 
     async def exists(self, key: str) -> bool:
         """Whether there is such an object."""

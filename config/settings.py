@@ -187,6 +187,19 @@ class WarehouseSettings(BaseSettings):
     timeout_seconds: float = Field(30.0, gt=0, description="Longest wait for one answer.")
 
 
+class ArchiveSettings(BaseSettings):
+    """The events topic beyond its 30 days, as files in the bucket (R2_BUCKET)."""
+
+    model_config = SettingsConfigDict(env_prefix="ARCHIVE_")
+
+    prefix: str = Field("archive/", pattern="^[A-Za-z0-9._/-]*/$", description="Where the files lie.")
+    batch_events: int = Field(20_000, ge=1, description="Events that make a file…")
+    batch_seconds: float = Field(300.0, ge=0, description="…or what came within so many seconds.")
+    sweep_seconds: float = Field(
+        3_600.0, gt=0, description="Time from one removal of files that nothing names to the next."
+    )
+
+
 class DashboardSettings(BaseSettings):
     """The analysts' page."""
 
@@ -431,6 +444,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     FcmSettings,
     ApnsSettings,
     UnsubscribeSettings,
+    ArchiveSettings,
     SweepSettings,
     ExpirySettings,
     BreakerSettings,

@@ -27,11 +27,12 @@ from config.settings import (
     WarehouseSettings,
     load,
 )
-from ops import bucket, ledger, migrations, queue, topics, webhook
+from ops import archive, bucket, ledger, migrations, queue, topics, webhook
 from ops import seed as development_data
 from ops.dashboard import dashboard
 from ops.dead_letters import retention
 from ops.dead_letters.command import dlq
+from ops.erasure.command import delete, erase
 from ops.replay.command import replay
 from ops.simulation.command import simulate
 from ops.tokens import NoSigningKey, signer
@@ -45,6 +46,9 @@ app.command()(dashboard)
 app.command()(replay)
 app.add_typer(webhook.app, name="webhook")
 app.add_typer(dlq, name="dlq")
+app.add_typer(archive.app, name="archive")
+app.command()(erase)
+app.command()(delete)
 
 
 def _with_postgres(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:

@@ -55,12 +55,15 @@ def key_of(public_id: str) -> UUID:
 
 
 async def seed(connection: asyncpg.Connection) -> None:
-    """Write the development data; what is there already stays as it is."""
+    """Write the development data; what is there already stays as it is, and who was erased stays away."""
     async with connection.transaction():
+        removed = {row["user_id"] for row in await connection.fetch("SELECT user_id FROM removed_users")}
+        people = [user for user in USERS if key_of(user[0]) not in removed]
+        lists = [list_ for list_ in WISHLISTS if key_of(list_[1]) not in removed]
         await connection.executemany(
             "INSERT INTO users (id, public_id, display_name, time_zone, roles) VALUES ($1, $2, $3, $4, $5) "
             "ON CONFLICT DO NOTHING",
-            [(key_of(user), user, name, zone, roles) for user, name, zone, roles in USERS],
+            [(key_of(user), user, name, zone, roles) for user, name, zone, roles in people],
         )
         await connection.executemany(
             "INSERT INTO products (id, name, price, image_url, in_stock) VALUES ($1, $2, $3, $4, $5) "
@@ -70,9 +73,11 @@ async def seed(connection: asyncpg.Connection) -> None:
         await connection.executemany(
             "INSERT INTO wishlists (id, public_id, owner_id, title, created_at) VALUES ($1, $2, $3, $4, $5) "
             "ON CONFLICT DO NOTHING",
-            [(key_of(list_), list_, key_of(owner), title, LISTED_AT) for list_, owner, title in WISHLISTS],
+            [(key_of(list_), list_, key_of(owner), title, LISTED_AT) for list_, owner, title in lists],
         )
         for list_, items in (("wl_8a2b3c4d5e6f", MAYAS_ITEMS), ("wl_other_user_list", KITCHEN_ITEMS)):
+            if list_ not in {name for name, *_ in lists}:
+                continue
             await connection.executemany(
                 "INSERT INTO wishlist_items (id, public_id, wishlist_id, product_id, added_at) "
                 "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",

@@ -14,7 +14,7 @@ from cards.data import SHOWN_ITEMS, CardData
 from cards.thumbnails import Thumbnails
 from clients.logs import get_logger
 from clients.metrics import R2_UPLOAD_SECONDS, RENDER_CACHE_HITS, RENDER_SECONDS
-from clients.objects import ObjectStore, ObjectStoreError, preview_key
+from clients.objects import ObjectStore, ObjectStoreError, content_key, preview_key
 from renderer_worker.engine import Engine
 from renderer_worker.errors import PoolExhausted, UploadFailed
 from renderer_worker.requests import RenderRequest
@@ -73,7 +73,7 @@ class Renderer:
         """
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         key = cache_key(self._template_version, request.data)
-        content_path = f"social/by-content/{key}/preview.png"
+        content_path = content_key(key)
         flight = self._flights.get(key)
         if flight is None:
             flight = asyncio.create_task(self._provide(content_path, request.data, deadline, timeout_seconds))

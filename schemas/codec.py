@@ -96,7 +96,7 @@ class Codec:
         """The event's wire format, in the newest schema."""
         buffer = io.BytesIO()
         buffer.write(_MAGIC + self._writer_id.to_bytes(4, "big"))
-        fastavro.schemaless_writer(buffer, self._reader, _to_record(event))
+        fastavro.schemaless_writer(buffer, self._reader, to_record(event))
         return buffer.getvalue()
 
     def decode(self, value: bytes | None, origin: Origin) -> ShareEvent:
@@ -122,7 +122,7 @@ class Codec:
             raise MalformedEvent(f"not Avro of schema {schema_id}: {type(error).__name__}: {error}") from error
         if buffer.tell() != len(value):
             raise MalformedEvent(f"{len(value) - buffer.tell()} bytes follow the record")
-        return _from_record(record, origin)
+        return from_record(record, origin)
 
     def _learn(self, schema_id: int) -> Any:
         schema = self._find(schema_id) if self._find else None
@@ -138,7 +138,9 @@ class Codec:
         return parsed
 
 
-def _to_record(event: ShareEvent) -> dict[str, Any]:
+def to_record(event: ShareEvent) -> dict[str, Any]:
+    """What Avro writes of *event*, in the newest schema."""
+
     def text(value: UUID | datetime | None) -> str | None:
         if isinstance(value, datetime):
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -185,7 +187,8 @@ def _time(name: str, text: str) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _from_record(record: dict[str, Any], origin: Origin) -> ShareEvent:
+def from_record(record: dict[str, Any], origin: Origin) -> ShareEvent:
+    """The event in *record*, as read by the newest schema, which is used up; raises :class:`MalformedEvent`."""
     token = record["share_token"]
     if not 0 < len(token) <= 22 or not token.isascii() or not token.isalnum():
         raise MalformedEvent(f"share_token: {len(token)} characters; expected 1 to 22 of base62")

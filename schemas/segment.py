@@ -76,6 +76,7 @@ class SegmentMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """One record of ``wishlist.social.segment``; times are aware. On the wire its names are Segment's (``messageId``).
 
     ``owner`` is the key of the person who did it, where the system itself says so: it knows no other name of theirs.
+    ``share_owner`` is the key of the person whose share it is about, where the system itself says so.
     """
 
     message_id: Annotated[str, Meta(min_length=1, max_length=256)]
@@ -91,6 +92,7 @@ class SegmentMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     traits: Traits = Traits()
     context: Context = Context()
     owner: UUID | None = None
+    share_owner: UUID | None = None
 
     @property
     def event_name(self) -> str | None:
@@ -137,6 +139,7 @@ def said_by(event: ShareEvent) -> SegmentMessage | None:
         "timestamp": event.timestamp,
         "received_at": event.timestamp,
         "original_timestamp": event.timestamp,
+        "share_owner": event.user_id,
     }
     of_both: dict[str, Any] = {
         "variant": event.variant,

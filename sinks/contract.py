@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from schemas.codec import Origin
 from schemas.event import ShareEvent
 from schemas.segment import SegmentMessage
 
@@ -41,6 +42,15 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedEvent:
+    """One share event with its record's place in Kafka, for sinks that keep that too."""
+
+    event: ShareEvent
+    origin: Origin
+    key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Records of one or more partitions to apply in one transaction: what they hold, and how far they reach."""
 
@@ -48,6 +58,7 @@ class Batch:
     events: Sequence[ShareEvent] = ()
     dead_letters: Sequence[DeadLetter] = ()
     messages: Sequence[SegmentMessage] = ()
+    placed: Sequence[PlacedEvent] = ()
 
 
 @dataclass(frozen=True, slots=True)

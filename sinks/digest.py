@@ -21,6 +21,7 @@ class DigestCounts(postgres.PostgresSink):
     async def _write(self, connection: PoolConnectionProxy, batch: Batch) -> Applied:
         wanted = [event for event in batch.events if is_told(event)]
         fresh = await postgres.unseen(connection, self.group, wanted)
+        fresh = await postgres.of_lists_there(connection, fresh)
         known = await _await_digests(connection, sorted({event.user_id for event in fresh}))
         counted = [event for event in fresh if event.user_id in known]
         if counted:

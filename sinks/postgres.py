@@ -14,6 +14,7 @@ from clients.postgres import Database
 from schemas.event import ShareEvent
 from sinks.contract import Applied, Batch, Fenced, GroupStopped, Move, Partition, Reject, Retry
 from sinks.lanes import group_of
+from sinks.removed import RemovedUsers
 
 # Classes of SQLSTATE that speak of the data, not of the server's state (PostgreSQL manual, appendix A).
 _DATA_FAULTS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
@@ -109,6 +110,24 @@ async def move_watermarks(connection: PoolConnectionProxy, group: str, moves: Se
         raise Fenced([m.partition for m in moves if (m.partition.topic, m.partition.number) not in moved])
 
 
+async def check_watermarks(connection: PoolConnectionProxy, group: str, moves: Sequence[Move]) -> None:
+    """Raise :class:`Fenced` as :func:`move_watermarks` would now, for who has much to do before that."""
+    rows = await connection.fetch(
+        """SELECT w.topic, w.partition FROM watermarks w
+           JOIN unnest($2::text[], $3::uuid[], $4::int[], $5::bigint[]) AS m(topic, topic_id, partition, expected)
+             ON (w.topic, w.topic_id, w.partition, w.next_offset) = (m.topic, m.topic_id, m.partition, m.expected)
+           WHERE w.consumer_group = $1""",
+        group,
+        [m.partition.topic for m in moves],
+        [m.partition.topic_id for m in moves],
+        [m.partition.number for m in moves],
+        [m.expected for m in moves],
+    )
+    ours = {(row["topic"], row["partition"]) for row in rows}
+    if lost := [m.partition for m in moves if (m.partition.topic, m.partition.number) not in ours]:
+        raise Fenced(lost)
+
+
 async def unseen(connection: PoolConnectionProxy, group: str, events: Sequence[ShareEvent]) -> list[ShareEvent]:
     """The events that *group* has not applied before, by whichever lane, in order; from now on it has."""
     if not events:
@@ -126,12 +145,23 @@ async def unseen(connection: PoolConnectionProxy, group: str, events: Sequence[S
     return list(reversed(first_of_each.values()))
 
 
+async def of_lists_there(connection: PoolConnectionProxy, events: Sequence[ShareEvent]) -> list[ShareEvent]:
+    """The events whose wishlist has not been deleted."""
+    if not events:
+        return []
+    lists = list({event.wishlist_id for event in events})
+    rows = await connection.fetch("SELECT id FROM wishlists WHERE id = ANY($1::uuid[])", lists)
+    there = {row["id"] for row in rows}
+    return [event for event in events if event.wishlist_id in there]
+
+
 class PostgresSink(ABC):
     """A sink whose effects and watermarks are one transaction in PostgreSQL; each destination says its effects."""
 
     def __init__(self, database: Database, group: str) -> None:
         self.group = group
         self._database = database
+        self._removed = RemovedUsers()
 
     async def positions(self, starts: Mapping[Partition, int]) -> dict[Partition, int]:
         """See :meth:`sinks.contract.Sink.positions`."""
@@ -141,7 +171,9 @@ class PostgresSink(ABC):
         """See :meth:`sinks.contract.Sink.apply`."""
         async with transaction(self._database) as connection:
             await move_watermarks(connection, self.group, batch.moves)
-            return await self._write(connection, batch)
+            kept, removed = await self._removed.pass_by(connection, batch)
+            done = await self._write(connection, kept)
+        return Applied(done.applied, done.skipped + removed)
 
     @abstractmethod
     async def _write(self, connection: PoolConnectionProxy, batch: Batch) -> Applied:

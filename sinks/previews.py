@@ -22,7 +22,10 @@ WANTED = {EventType.CREATED: "due", EventType.SETTINGS_CHANGED: "due", EventType
 
 
 class PreviewQueue(postgres.PostgresSink):
-    """The sink of the preview agent: one row a share, due or withdrawn."""
+    """The sink of the preview agent: one row a share, due or withdrawn. Lists that are gone get none.
+
+    Whoever deletes a list meanwhile waits, and finds the rows that are written here.
+    """
 
     async def _write(self, connection: PoolConnectionProxy, batch: Batch) -> Applied:
         wanted = [event for event in batch.events if event.event_type in WANTED]
@@ -31,7 +34,10 @@ class PreviewQueue(postgres.PostgresSink):
         if rows:
             await connection.execute(
                 """INSERT INTO previews AS p (share_id, share_token, wishlist_id, state, due_at)
-                   SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[])
+                   SELECT n.* FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[])
+                        AS n(share_id, share_token, wishlist_id, state, due_at)
+                   JOIN (SELECT id FROM wishlists WHERE id = ANY($3::uuid[]) ORDER BY id FOR KEY SHARE) w
+                     ON w.id = n.wishlist_id
                    ON CONFLICT (share_id) DO UPDATE
                    SET state = CASE WHEN p.state = 'withdrawn' THEN p.state ELSE EXCLUDED.state END,
                        due_at = least(p.due_at, EXCLUDED.due_at), attempts = 0, fallback = 'wanted'""",

@@ -42,9 +42,10 @@ class PushQueue(postgres.PostgresSink):
         since = datetime.now(UTC) - timedelta(seconds=self._settings.latest_seconds)
         wanted = [event for event in batch.events if is_told(event) and event.timestamp >= since]
         fresh = await postgres.unseen(connection, self.group, wanted)
-        if fresh:
-            await self._tell(connection, fresh)
-        return Applied(len(fresh), len(batch.events) - len(fresh))
+        told = await postgres.of_lists_there(connection, fresh)
+        if told:
+            await self._tell(connection, told)
+        return Applied(len(told), len(batch.events) - len(told))
 
     async def _tell(self, connection: PoolConnectionProxy, events: Sequence[ShareEvent]) -> None:
         by_list: dict[tuple[UUID, UUID], list[ShareEvent]] = {}

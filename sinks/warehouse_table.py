@@ -25,6 +25,7 @@ from clients.postgres import Database
 from sinks import postgres
 from sinks.contract import Applied, Batch, Fenced, Move, Partition, Reject, Retry
 from sinks.lanes import group_of
+from sinks.removed import RemovedUsers
 
 E = TypeVar("E")
 
@@ -43,6 +44,7 @@ class WarehouseTable(ABC, Generic[E]):
         self._warehouse = warehouse
         self._format = RowFormat(warehouse.schema(self.table))
         self._owner = uuid4()
+        self._removed = RemovedUsers()
         self._stream: WriteStream | None = None
         # Whether an append of ours may have been written down whose outcome nobody has recorded.
         self._unsettled = False
@@ -112,7 +114,8 @@ class WarehouseTable(ABC, Generic[E]):
         """Note what is about to be appended, and return it; where that is nothing, only the watermarks move."""
         async with postgres.transaction(self._database) as connection:
             await self._check_ours(connection, batch.moves)
-            fresh = await self._unseen(connection, self.entries(batch))
+            kept, _ = await self._removed.pass_by(connection, batch)
+            fresh = await self._unseen(connection, self.entries(kept))
             if not fresh:
                 await postgres.move_watermarks(connection, self.group, batch.moves)
                 return []

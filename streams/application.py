@@ -25,7 +25,7 @@ from config.settings import KafkaSettings, LogSettings, PostgresSettings, Stream
 from schemas.codec import Codec
 from sinks.contract import Sink
 from streams import health
-from streams.decoding import dead_letter, segment_messages, share_events
+from streams.decoding import dead_letter, placed_events, segment_messages, share_events
 from streams.dlq import LARGEST_DEAD_LETTER, DeadLetterWriter
 from streams.engine import Decode, Engine
 from streams.progress import ProgressWatch
@@ -82,6 +82,12 @@ def share_event_agent(name: str, group: str, make_sink: MakeSink, **batching: fl
     """
     kafka = load(KafkaSettings)
     return _with_dead_letters(name, group, make_sink, share_events, batching, kafka.events_topic)
+
+
+def placed_event_agent(name: str, group: str, make_sink: MakeSink, **batching: float) -> AgentApp:
+    """As :func:`share_event_agent`, for a sink that keeps where each record stands."""
+    kafka = load(KafkaSettings)
+    return _with_dead_letters(name, group, make_sink, placed_events, batching, kafka.events_topic)
 
 
 def segment_agent(name: str, group: str, make_sink: MakeSink, **batching: float) -> AgentApp:

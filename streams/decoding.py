@@ -8,10 +8,10 @@ import msgspec
 from aiokafka.structs import ConsumerRecord
 
 from schemas import segment
-from schemas.codec import Codec, MalformedEvent, SchemaUnavailable
+from schemas.codec import Codec, MalformedEvent, Origin, SchemaUnavailable
 from schemas.event import ShareEvent
 from schemas.segment import SegmentMessage
-from sinks.contract import DeadLetter, Retry
+from sinks.contract import DeadLetter, PlacedEvent, Retry
 from streams.redriven import is_for_another, origin_of
 
 
@@ -29,6 +29,19 @@ def share_events(codec: Codec, group: str) -> Callable[[ConsumerRecord], ShareEv
             return codec.decode(record.value, origin_of(record))
         except SchemaUnavailable as error:
             raise Retry(str(error)) from error
+
+    return decode
+
+
+def placed_events(codec: Codec, group: str) -> Callable[[ConsumerRecord], PlacedEvent | None]:
+    """As :func:`share_events`, with where each record stands."""
+    event_of = share_events(codec, group)
+
+    def decode(record: ConsumerRecord) -> PlacedEvent | None:
+        event = event_of(record)
+        if event is None:
+            return None
+        return PlacedEvent(event, Origin(record.topic, record.partition, record.offset, record.timestamp), record.key)
 
     return decode
 

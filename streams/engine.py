@@ -22,12 +22,23 @@ from config.settings import StreamSettings
 from schemas.codec import MalformedEvent
 from schemas.event import ShareEvent
 from schemas.segment import SegmentMessage
-from sinks.contract import Applied, Batch, DeadLetter, Fenced, GroupStopped, Move, Partition, Retry, Sink
+from sinks.contract import (
+    Applied,
+    Batch,
+    DeadLetter,
+    Fenced,
+    GroupStopped,
+    Move,
+    Partition,
+    PlacedEvent,
+    Retry,
+    Sink,
+)
 from sinks.lanes import group_of
 from streams.dlq import DeadLetterWriter, headers_for
 from streams.transport import Fetched
 
-Payload = ShareEvent | DeadLetter | SegmentMessage
+Payload = ShareEvent | DeadLetter | SegmentMessage | PlacedEvent
 Decode = Callable[[ConsumerRecord], Payload | None]
 _DECODE_SLICE = 50
 
@@ -254,6 +265,7 @@ class Engine:
             tuple(p for p in payloads if type(p) is ShareEvent),
             tuple(p for p in payloads if type(p) is DeadLetter),
             tuple(p for p in payloads if type(p) is SegmentMessage),
+            tuple(p for p in payloads if type(p) is PlacedEvent),
         )
         with metrics.BATCH_SECONDS.labels(self._sink.group).time():
             done = await self._sink.apply(batch)
@@ -282,13 +294,13 @@ class Engine:
         """Send the one record of *part* to the DLQ and step over it, or stop where too many are sent."""
         if not part.items:
             raise GroupStopped(f"an empty batch of {part.tp} is refused: {type(error).__name__}: {error}")
-        record, payload = part.items[0].record, part.items[0].payload
+        record, event_id = part.items[0].record, _event_id(part.items[0].payload)
         get_logger().warning(
             "rejected",
             group=self._sink.group,
             partition=part.tp.partition,
             offset=record.offset,
-            event_id=str(payload.event_id) if isinstance(payload, ShareEvent) else None,
+            event_id=event_id,
             error=f"{type(error).__name__}: {error}",
         )
         if self._dead_letters is None:
@@ -301,8 +313,8 @@ class Engine:
         ):
             raise GroupStopped(f"{self._rejected} of {self._seen} records were refused, the last: {error}")
         headers = headers_for(record, group_of(self._sink.group), error, attempts, first_failure)
-        if isinstance(payload, ShareEvent):
-            headers["event_id"] = str(payload.event_id)
+        if event_id is not None:
+            headers["event_id"] = event_id
         attempt = 0
         while True:
             try:
@@ -372,3 +384,8 @@ class Engine:
         self.stopped = why
         metrics.GROUP_STOPPED.labels(self._sink.group).set(1)
         get_logger().error("group stopped", group=self._sink.group, why=why)
+
+
+def _event_id(payload: Payload | None) -> str | None:
+    event = payload.event if isinstance(payload, PlacedEvent) else payload
+    return str(event.event_id) if isinstance(event, ShareEvent) else None

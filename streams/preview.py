@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import aclosing
 
 from cards.thumbnails import open_thumbnails
+from clients.cache import open_redis
 from clients.objects import ObjectStore
 from clients.postgres import Database
 from config.settings import (
+    ApiSettings,
     BreakerSettings,
     ObjectStoreSettings,
     PostgresSettings,
@@ -18,6 +20,7 @@ from config.settings import (
 )
 from sinks.previews import GROUP, PreviewQueue
 from streams.application import share_event_agent
+from streams.ended_lists import EndedLists
 from streams.preview_fallback import FallbackCards
 from streams.preview_purge import PreviewPurge
 from streams.preview_relay import PreviewRelay
@@ -46,5 +49,11 @@ async def sweep() -> None:
 
 @app.task  # type: ignore[untyped-decorator]
 async def purge() -> None:
-    """Removes what was withdrawn or swept."""
+    """Removes what was withdrawn or swept, and what was a deleted list's."""
     await PreviewPurge(database, ObjectStore(load(ObjectStoreSettings))).run()
+
+
+@app.task  # type: ignore[untyped-decorator]
+async def end_links() -> None:
+    """Ends the links of deleted lists where they may still be known."""
+    await EndedLists(database, open_redis(load(RedisSettings)), load(ApiSettings)).run()

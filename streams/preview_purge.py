@@ -1,4 +1,4 @@
-"""Removes the pictures of withdrawn and swept shares from the bucket."""
+"""Removes the pictures of withdrawn and swept shares from the bucket, and all that was a deleted list's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 
 from clients.logs import get_logger
-from clients.objects import ObjectStore, ObjectStoreError, preview_key
+from clients.objects import ObjectStore, ObjectStoreError, content_key, preview_key
 from clients.postgres import Database
 
 _IDLE_SECONDS = 1.0
@@ -23,10 +23,13 @@ _TAKE = """
         SELECT share_id FROM previews
         WHERE state IN ('withdrawn', 'swept') AND purged_at IS NULL AND (lease_until IS NULL OR lease_until < now())
         LIMIT $3 FOR UPDATE SKIP LOCKED)
-    RETURNING share_id, share_token"""
+    RETURNING share_id, share_token, content_hash,
+              NOT EXISTS (SELECT FROM wishlists w WHERE w.id = wishlist_id) AS is_gone"""
 _PURGED = """
     UPDATE previews SET purged_at = now(), lease_owner = NULL, lease_until = NULL
     WHERE share_id = $1 AND lease_owner = $2"""
+# Of a list that is gone nothing comes any more that must be kept from bringing the picture back.
+_FORGET = "DELETE FROM previews WHERE share_id = $1 AND lease_owner = $2"
 
 
 class PreviewPurge:
@@ -41,16 +44,19 @@ class PreviewPurge:
         """Purge until cancelled."""
         while True:
             try:
-                purged = await self._purge_some(await self._database.pool())
+                purged = await self.round(await self._database.pool())
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ObjectStoreError) as error:
                 get_logger().warning("pictures wait to be removed", error=f"{type(error).__name__}: {error}")
                 purged = 0
             if not purged:
                 await asyncio.sleep(_IDLE_SECONDS)
 
-    async def _purge_some(self, pool: asyncpg.Pool) -> int:
+    async def round(self, pool: asyncpg.Pool) -> int:
+        """Purge some; how many."""
         rows = await pool.fetch(_TAKE, self._owner, float(_LEASE_SECONDS), _AT_ONCE)
         for row in rows:
             await self._store.delete(preview_key(row["share_token"]))
-            await pool.execute(_PURGED, row["share_id"], self._owner)
+            if row["is_gone"] and row["content_hash"] is not None:
+                await self._store.delete(content_key(row["content_hash"]))
+            await pool.execute(_FORGET if row["is_gone"] else _PURGED, row["share_id"], self._owner)
         return len(rows)

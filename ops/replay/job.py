@@ -143,7 +143,7 @@ class Replays:
         size = {"max_batch_events": target.batch_events} if target.batch_events else {}
         lane = Lane(
             sink=target.make(database, job.lane),
-            decode=target.decoder(codec, self._kafka)(target.group + self._streams.group_suffix),
+            decode=target.decode(codec, target.group + self._streams.group_suffix),
             kafka=self._kafka,
             dead_letters=NewDeadLetters(self._kafka, database),
             settings=self._streams.model_copy(update=size),

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from clients.bigquery import Warehouse
+from clients.objects import ObjectStore
 from clients.postgres import Database
-from config.settings import KafkaSettings, PushSettings, WarehouseSettings, load
+from config.settings import ArchiveSettings, KafkaSettings, ObjectStoreSettings, PushSettings, WarehouseSettings, load
 from schemas.codec import Codec
-from sinks import bigquery, digest, previews, push, segment, share_store, webhook
+from sinks import archive, bigquery, digest, previews, push, segment, share_store, webhook
 from sinks.contract import Sink
-from streams.decoding import segment_messages, share_events
+from streams.decoding import placed_events, segment_messages, share_events
 from streams.engine import Decode
 
 
@@ -23,6 +24,7 @@ class Target:
     group: str
     make: Callable[[Database, str], Sink]
     batch_events: int | None = None
+    decode: Callable[[Codec, str], Decode] = share_events
     reads_segment: bool = False
     reaches_people: bool = False
 
@@ -30,15 +32,10 @@ class Target:
         """What the sink's agent reads."""
         return (kafka.segment_topic, kafka.events_topic) if self.reads_segment else (kafka.events_topic,)
 
-    def decoder(self, codec: Codec, kafka: KafkaSettings) -> Callable[[str], Decode]:
-        """Takes the group's name; what its agent decodes records by."""
-        if self.reads_segment:
-            return partial(segment_messages, codec, events_topic=kafka.events_topic)
-        return partial(share_events, codec)
-
 
 def targets() -> dict[str, Target]:
     """Every target by its agent's name."""
+    events_topic = load(KafkaSettings).events_topic
     warehouse = load(WarehouseSettings)
     return {
         "persist": Target(group=share_store.GROUP, make=share_store.ShareStore),
@@ -51,7 +48,15 @@ def targets() -> dict[str, Target]:
             group=segment.GROUP,
             make=lambda database, group: segment.SegmentTable(database, group, Warehouse(warehouse)),
             batch_events=warehouse.batch_events,
+            decode=partial(segment_messages, events_topic=events_topic),
             reads_segment=True,
+        ),
+        "archive": Target(
+            group=archive.GROUP,
+            make=lambda database, group: archive.EventArchive(
+                database, group, ObjectStore(load(ObjectStoreSettings)), load(ArchiveSettings).prefix
+            ),
+            decode=placed_events,
         ),
         "preview": Target(group=previews.GROUP, make=previews.PreviewQueue, reaches_people=True),
         "digest": Target(group=digest.GROUP, make=digest.DigestCounts, reaches_people=True),

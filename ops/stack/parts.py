@@ -37,6 +37,7 @@ AGENTS = {
     "webhook": 10,
     "warehouse": 10,
     "segment": 10,
+    "archive": 10,
     "dead_letters": 10,
 }
 
@@ -115,6 +116,7 @@ def environment(state: State) -> dict[str, str]:
         "BIGQUERY_STORAGE_ENDPOINT": f"{local}:{ports['bigquery_storage']}",
         # A person who plays with it wants to see rows, not to wait for a full minute.
         "BIGQUERY_BATCH_SECONDS": "2",
+        "ARCHIVE_BATCH_SECONDS": "2",
         # Here the renderer starts beside the agents, which would find it away and leave it alone for half a minute.
         "RENDERER_BREAKER_WAIT_DURATION_IN_OPEN_STATE_SECONDS": "5",
         "RENDERER_URL": f"http://{local}:{ports['renderer']}",

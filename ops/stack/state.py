@@ -18,7 +18,7 @@ import psutil
 PORTS = (
     "kafka", "kafka_controller", "postgres", "redis", "aws", "renderer", "api",
     "bigquery", "bigquery_storage", "push_services",
-    "persist", "preview", "digest", "push", "webhook", "warehouse", "segment", "dead_letters", "dashboard",
+    "persist", "preview", "digest", "push", "webhook", "warehouse", "segment", "archive", "dead_letters", "dashboard",
 )  # fmt: skip
 # Below the range from which Linux gives ports to outgoing connections: while a part is down, no client of anybody
 # can be sitting on its port by chance.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,15 +13,18 @@ import pytest
 
 from clients import webhooks
 from clients.bigquery import Warehouse
+from clients.objects import ObjectStore
 from clients.postgres import Database
-from config.settings import PostgresSettings, WarehouseSettings
+from config.settings import ObjectStoreSettings, PostgresSettings, WarehouseSettings
 from ops import warehouse as preparation
 from ops.seed import key_of
+from schemas.codec import Origin
 from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import new_share_token, share_id_for, uuid7
 from schemas.segment import SegmentMessage
+from sinks.archive import EventArchive
 from sinks.bigquery import ShareEventTable
-from sinks.contract import Batch, DeadLetter, Fenced, GroupStopped, Move, Partition, Sink
+from sinks.contract import Batch, DeadLetter, Fenced, GroupStopped, Move, Partition, PlacedEvent, Sink
 from sinks.dead_letters import DeadLetterStore
 from sinks.digest import DigestCounts
 from sinks.lanes import lane_of
@@ -34,6 +39,7 @@ from tests.warehouse import rows_of
 
 TOPIC_ID = UUID(int=7)
 DATASET = f"contract_{uuid4().hex[:12]}"
+ARCHIVE = f"archive-{DATASET}/"
 FACTORIES: dict[str, Callable[[Database, str], Sink]] = {
     "share_store": ShareStore,
     "previews": PreviewQueue,
@@ -43,6 +49,7 @@ FACTORIES: dict[str, Callable[[Database, str], Sink]] = {
     "webhook": WebhookQueue,
     "bigquery": lambda database, group: ShareEventTable(database, group, Warehouse(WarehouseSettings(dataset=DATASET))),
     "segment": lambda database, group: SegmentTable(database, group, Warehouse(WarehouseSettings(dataset=DATASET))),
+    "archive": lambda database, group: EventArchive(database, group, ObjectStore(ObjectStoreSettings()), ARCHIVE),
     "memory": lambda _, group: MemorySink(group),  # what the engine's own tests use
 }
 OF_SHARE_EVENTS = sorted(FACTORIES.keys() - {"dead_letters", "memory"})
@@ -51,7 +58,7 @@ _USED: dict[type, EventType] = {DigestCounts: EventType.VIEWED, PushQueue: Event
 TABLES = (
     "watermarks", "ledger", "wishlist_shares", "share_item_visibility", "share_visitors",
     "wishlist_items", "wishlists", "previews", "dead_letters", "warehouse_appends", "digest_owners", "digest_counts",
-    "digest_visitors", "pushes", "webhooks", "webhook_deliveries",
+    "digest_visitors", "pushes", "webhooks", "webhook_deliveries", "archive_files", "archive_spans", "removed_users",
 )  # fmt: skip
 
 
@@ -86,6 +93,13 @@ def warehouse() -> Iterator[Warehouse]:
     list(preparation.prepare(warehouse))
     yield warehouse
     warehouse.rest.delete_dataset(warehouse.dataset, delete_contents=True)
+    asyncio.run(forget_files())
+
+
+async def forget_files() -> None:
+    store = ObjectStore(ObjectStoreSettings())
+    async for found in store.listing(ARCHIVE):
+        await store.delete(found.key)
 
 
 @pytest.fixture(params=sorted(FACTORIES))
@@ -110,7 +124,11 @@ def batch(partition: Partition, start: int, end: int, events: list[ShareEvent]) 
         )
         for one in events
     ]  # fmt: skip
-    return Batch((Move(partition, start, end),), events, letters, messages)
+    placed = [
+        PlacedEvent(one, Origin(partition.topic, partition.number, start + n, 1_790_000_000_000), b"k")
+        for n, one in enumerate(events)
+    ]
+    return Batch((Move(partition, start, end),), events, letters, messages, placed)
 
 
 async def contents(database: Database, table: str) -> list[str]:
@@ -191,7 +209,8 @@ async def test_events_read_again_change_nothing(database: Database, partition: P
         done = await sink.apply(batch(partition, 5, 10, events + events))
         assert done.applied == 0
         after = await everything(database)
-        assert after.pop("watermarks") != before.pop("watermarks")
+        for moving in ("watermarks", "archive_spans"):
+            assert (after.pop(moving) != before.pop(moving)) is (moving == "watermarks" or name == "archive")
         assert after == before
 
 
@@ -207,6 +226,25 @@ async def test_what_comes_by_two_lanes_is_applied_once(database: Database, parti
     assert done[0].applied > 0
     assert done[1].applied == 0
     assert await live.positions({partition: 0}) == await replayed.positions({partition: 0}) == {partition: 3}
+
+
+@pytest.mark.parametrize("name", sorted(FACTORIES.keys() - {"memory"}))
+async def test_what_is_of_a_removed_user_is_passed_by(name: str, database: Database, partition: Partition) -> None:
+    sink = FACTORIES[name](database, f"test-{uuid4()}")
+    kind = _USED.get(type(sink), EventType.CREATED)
+    await sink.positions({partition: 0})
+    assert (await sink.apply(batch(partition, 0, 1, [event(kind)]))).applied == 1
+    await (await database.pool()).execute("SELECT remove_user($1, 'test')", key_of("user_maya"))
+    before = await everything(database)
+    theirs = batch(partition, 1, 4, [event(kind), event(kind)])
+    letters = [replace(one, value=str(key_of("user_maya")).encode()) for one in theirs.dead_letters]
+    done = await sink.apply(replace(theirs, dead_letters=letters))
+    assert done.applied == 0
+    after = await everything(database)
+    for moving in ("watermarks", "archive_spans"):
+        after.pop(moving), before.pop(moving)
+    assert after == before
+    assert await sink.positions({partition: 0}) == {partition: 4}
 
 
 async def test_the_order_of_a_shares_events_does_not_matter(database: Database, partition: Partition) -> None:

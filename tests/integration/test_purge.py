@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import stamina
 
-from api.purge import CdnPurge
+from clients.cdn import CdnPurge
 
 
 @asynccontextmanager

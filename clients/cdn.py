@@ -1,4 +1,4 @@
-"""Tells the CDN which pages and pictures are out of date, without making anybody wait."""
+"""Where the world finds shares, and how the CDN in between is told what is out of date."""
 
 from __future__ import annotations
 
@@ -9,10 +9,21 @@ import stamina
 
 from clients import metrics
 from clients.logs import get_logger
+from config.settings import ApiSettings
 
 _ATTEMPTS = 4
 _TIMEOUT_SECONDS = 5.0
 _MOST_WAITING = 1_000
+
+
+def share_url(settings: ApiSettings, token: str) -> str:
+    """The link that people send each other."""
+    return f"{settings.public_url}/wishlists/shared/{token}"
+
+
+def picture_url(settings: ApiSettings, token: str) -> str:
+    """The stable address of a share's preview picture."""
+    return f"{settings.cdn_url}/social/{token}/preview.png"
 
 
 class CdnPurge:
@@ -21,7 +32,7 @@ class CdnPurge:
     def __init__(self, hook: str | None) -> None:
         self._hook = hook
         self._http = httpx.AsyncClient(timeout=_TIMEOUT_SECONDS)
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Task[bool]] = set()
 
     def purge(self, *urls: str) -> None:
         """Ask for *urls* to be forgotten, in the background; a page that is not lives 300 s at most."""
@@ -30,7 +41,7 @@ class CdnPurge:
         if len(self._waiting) >= _MOST_WAITING:
             metrics.CDN_PURGES.labels("dropped").inc()
             return
-        task = asyncio.create_task(self._send(self._hook, urls))
+        task = asyncio.create_task(self.purged(*urls))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
@@ -40,7 +51,11 @@ class CdnPurge:
             await asyncio.wait(self._waiting, timeout=_TIMEOUT_SECONDS)
         await self._http.aclose()
 
-    async def _send(self, hook: str, urls: tuple[str, ...]) -> None:
+    async def purged(self, *urls: str) -> bool:
+        """Ask for *urls* to be forgotten, and wait for it; whether they were, or there is nobody to ask."""
+        hook = self._hook
+        if hook is None:
+            return True
         try:
             async for attempt in stamina.retry_context(on=httpx.HTTPError, attempts=_ATTEMPTS, wait_initial=0.2):
                 with attempt:
@@ -48,5 +63,6 @@ class CdnPurge:
         except httpx.HTTPError as error:
             metrics.CDN_PURGES.labels("failed").inc()
             get_logger().warning("the CDN was not purged", error=f"{type(error).__name__}: {error}")
-        else:
-            metrics.CDN_PURGES.labels("done").inc()
+            return False
+        metrics.CDN_PURGES.labels("done").inc()
+        return True

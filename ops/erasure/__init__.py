@@ -1,0 +1,1 @@
+"""Removes a person from every store (docs/erasure.md): one module a store, behind one interface."""
