@@ -105,6 +105,8 @@ def _show(job: Job, rate: float) -> None:
     for stretch in job.stretches:
         partitions[stretch.topic] += 1
         records[stretch.topic] += stretch.records
+    if job.archived is not None:
+        table.add_row("the archive", "", f"{job.archived.records:,}")
     for topic, count in records.items():
         table.add_row(topic, str(partitions[topic]), f"{count:,}")
     console.print(table)
@@ -138,6 +140,8 @@ class LaneBar:
         self._records = records
         self._task: TaskID | None = None
         self._ticker: asyncio.Task[None] | None = None
+        self._lane: Lane | None = None
+        self._before = 0
 
     def __enter__(self) -> LaneBar:
         self._bar.start()
@@ -153,6 +157,8 @@ class LaneBar:
         """Show *lane* from now on."""
         if self._ticker:
             self._ticker.cancel()
+        self._before += self._lane.done if self._lane else 0
+        self._lane = lane
         self._ticker = asyncio.create_task(self._tick(lane))
 
     async def _tick(self, lane: Lane) -> None:
@@ -160,8 +166,9 @@ class LaneBar:
         while True:
             what = f"waiting: {lane.waiting}" if lane.waiting else "reading"
             speed = self._bar.tasks[0].speed
+            done = self._before + lane.done
             self._bar.update(
-                self._task, completed=lane.done, total=max(self._records, lane.done), description=what[:60],
+                self._task, completed=done, total=max(self._records, done), description=what[:60],
                 rate=f"{speed:,.0f}/s" if speed else "",
             )  # fmt: skip
             await asyncio.sleep(0.2)

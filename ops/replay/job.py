@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
-import orjson
+from pydantic import TypeAdapter
 
+from clients.objects import ObjectStore
 from clients.postgres import Database
 from clients.registry import open_codec
-from config.settings import KafkaSettings, PostgresSettings, StreamSettings
+from config.settings import KafkaSettings, ObjectStoreSettings, PostgresSettings, StreamSettings, load
+from ops import ledger
 from ops.replay import rebuild
 from ops.replay.dead_letters import NewDeadLetters
-from ops.replay.lane import Lane, Pace
+from ops.replay.from_archive import ArchiveSource, is_whole, oldest_of, stretch_of
+from ops.replay.from_topic import TopicSource
+from ops.replay.lane import Lane, Pace, Source
 from ops.replay.plan import Start, Stretch, TopicLog
 from ops.replay.targets import Target, targets
+from sinks import archive
+from sinks.archive_files import ArchiveReader
 from sinks.lanes import lane_of
 from streams.application import topic_ids
 
 # With less than this between it and the live store, a rebuild stops the live agent for the rest.
 _CLOSE = 2_000
+# The archive's own lane, beside that of the topics.
+_ARCHIVE = "archive"
 Watch = Callable[[Lane], object]
 
 
@@ -33,34 +40,27 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Job:
-    """A replay: into which sink, by which lane, what it reads."""
+    """A replay: into which sink, by which lane, what it reads.
+
+    *archived* is what is read from the archive: what the topics have forgotten, which begin at *forgotten*.
+    """
 
     id: str
     sink: str
     lane: str
     stretches: tuple[Stretch, ...]
+    archived: Stretch | None = None
+    since: datetime | None = None
+    forgotten: Mapping[int, int] = field(default_factory=dict)
     rebuilds: bool = False
 
     @property
     def records(self) -> int:
-        """How many offsets it reads."""
-        return sum(stretch.records for stretch in self.stretches)
+        """How many records it reads, the logs' gaps included."""
+        return sum(stretch.records for stretch in self.stretches) + (self.archived.records if self.archived else 0)
 
-    def as_row(self) -> tuple[Any, ...]:
-        """Its columns in the table ``replays``."""
-        return (
-            self.id,
-            self.sink,
-            self.lane,
-            orjson.dumps([asdict(one) for one in self.stretches]).decode(),
-            self.rebuilds,
-        )
 
-    @classmethod
-    def of(cls, row: asyncpg.Record) -> Job:
-        """The job in *row*."""
-        stretches = [Stretch(**{**one, "topic_id": UUID(one["topic_id"])}) for one in orjson.loads(row["stretches"])]
-        return cls(row["id"], row["sink"], row["lane"], tuple(stretches), row["rebuilds"])
+_JOB = TypeAdapter(Job)
 
 
 class Replays:
@@ -74,6 +74,8 @@ class Replays:
         self._postgres = postgres
         self._streams = streams
         self._targets = targets()
+        self._codec = open_codec(kafka)
+        self._archive = archive.GROUP + streams.group_suffix
 
     def target(self, sink: str) -> Target:
         """The sink by its agent's name; raises :class:`Refused`."""
@@ -95,33 +97,60 @@ class Replays:
             raise Refused("--rebuild: a store is built anew from the very beginning. Leave out --from.")
         group = target.group + self._streams.group_suffix
         name = f"{sink}-{now:%Y%m%dT%H%M%S}"
+        lane = group if rebuilds else f"{group}.{name}" if again else lane_of(group, name)
         stretches: list[Stretch] = []
+        begins: dict[str, dict[int, int]] = {}
         log, ids = TopicLog(self._kafka), topic_ids(self._kafka)
         try:
             for topic in target.topics(self._kafka):
-                found, firsts = log.stretches(topic, ids(topic), start, await self._applied(group, topic))
-                if rebuilds and any(firsts.values()):
-                    raise Refused(f"--rebuild: {topic} has forgotten its beginning, and with it what it would build.")
+                found, begins[topic] = log.stretches(topic, ids(topic), start, await self._applied(group, topic))
                 stretches += found
         finally:
             log.close()
-        lane = group if rebuilds else f"{group}.{name}" if again else lane_of(group, name)
-        return Job(name, sink, lane, tuple(stretches), rebuilds)
+        job = Job(name, sink, lane, tuple(stretches), since=start.moment, rebuilds=rebuilds)
+        if start.offsets is not None or sink == "archive":
+            return job
+        topic = self._kafka.events_topic
+        return await self._with_archive(job, begins[topic], ids(topic), now)
+
+    async def _with_archive(self, job: Job, begins: Mapping[int, int], topic_id: UUID, now: datetime) -> Job:
+        """The same, with what the topic has forgotten."""
+        topic = self._kafka.events_topic
+        archived = await stretch_of(self._connection, self._archive, topic, job.since, begins, topic_id)
+        if job.rebuilds and not await is_whole(self._connection, self._archive, topic, begins, topic_id):
+            raise Refused(
+                f"--rebuild: {topic} has forgotten its beginning, and the archive does not have all of it: what is "
+                "built would be less than what is there. wishlist archive verify says what is missing."
+            )
+        if archived and not job.rebuilds and (job.since is None or job.since < now - ledger.KEEP):
+            oldest = await oldest_of(self._connection, self._archive, topic)
+            if oldest < now - ledger.KEEP:
+                since = now - ledger.KEEP + timedelta(days=1)
+                raise Refused(
+                    f"--from: the archive goes back to {oldest:%Y-%m-%d}, and what is older than {ledger.KEEP.days} "
+                    f"days would be counted twice. Begin with --from {since:%Y-%m-%d}, or build the store anew with "
+                    "--rebuild."
+                )
+        return replace(job, archived=archived, forgotten=begins)
 
     async def begin(self, job: Job) -> None:
         """Write it down."""
         await self._connection.execute(
-            "INSERT INTO replays (id, sink, lane, stretches, rebuilds) VALUES ($1, $2, $3, $4, $5)", *job.as_row()
+            "INSERT INTO replays (id, sink, lane, plan) VALUES ($1, $2, $3, $4)",
+            job.id,
+            job.sink,
+            job.lane,
+            _JOB.dump_json(job).decode(),
         )
 
     async def unfinished(self, sink: str) -> Job:
         """The newest replay into *sink* that did not come to its end; raises :class:`Refused`."""
         row = await self._connection.fetchrow(
-            "SELECT * FROM replays WHERE sink = $1 AND finished_at IS NULL ORDER BY started_at DESC LIMIT 1", sink
+            "SELECT plan FROM replays WHERE sink = $1 AND finished_at IS NULL ORDER BY started_at DESC LIMIT 1", sink
         )
         if row is None:
             raise Refused(f"--resume: no replay into {sink} was ended early.")
-        return Job.of(row)
+        return _JOB.validate_json(row["plan"])
 
     async def run(self, job: Job, pace: Pace, watch: Watch) -> list[rebuild.Difference]:
         """Read all of it; *watch* gets each lane as it sets out. What a rebuild has changed, table by table."""
@@ -132,26 +161,44 @@ class Replays:
             await self._pass(job, database, pace, watch)
             await (await database.pool()).close()
             found = []
+            lanes = [job.lane, lane_of(job.lane, _ARCHIVE)]
             for books in ("watermarks", "warehouse_owners"):
-                await self._connection.execute(f"DELETE FROM {books} WHERE consumer_group = $1", job.lane)
+                await self._connection.execute(f"DELETE FROM {books} WHERE consumer_group = ANY($1)", lanes)
         await self._connection.execute("UPDATE replays SET finished_at = now() WHERE id = $1", job.id)
         return found
 
     async def _pass(self, job: Job, database: Database, pace: Pace, watch: Watch) -> None:
+        """Through the archive, where the job needs it, and through the topics."""
+        if job.archived is not None:
+            store = ObjectStore(load(ObjectStoreSettings))
+            source = ArchiveSource(
+                reader=ArchiveReader(database, store, self._archive),
+                codec=self._codec,
+                group=self._group(job),
+                stretch=job.archived,
+                since=job.since,
+                forgotten=job.forgotten,
+                topic_id=topic_ids(self._kafka)(job.archived.topic),
+            )
+            await self._go(job, source, lane_of(job.lane, _ARCHIVE), database, pace, watch)
+        await self._go(job, TopicSource(self._kafka, job.stretches), job.lane, database, pace, watch)
+
+    async def _go(self, job: Job, source: Source, lane: str, database: Database, pace: Pace, watch: Watch) -> None:
         target = self.target(job.sink)
-        codec = open_codec(self._kafka)
         size = {"max_batch_events": target.batch_events} if target.batch_events else {}
-        lane = Lane(
-            sink=target.make(database, job.lane),
-            decode=target.decode(codec, target.group + self._streams.group_suffix),
-            kafka=self._kafka,
+        way = Lane(
+            source=source,
+            sink=target.make(database, lane),
+            decode=target.decode(self._codec, self._group(job)),
             dead_letters=NewDeadLetters(self._kafka, database),
             settings=self._streams.model_copy(update=size),
-            stretches=job.stretches,
             pace=pace,
         )
-        watch(lane)
-        await lane.run()
+        watch(way)
+        await way.run()
+
+    def _group(self, job: Job) -> str:
+        return self.target(job.sink).group + self._streams.group_suffix
 
     async def _rebuild(self, job: Job, pace: Pace, watch: Watch) -> list[rebuild.Difference]:
         schema = rebuild.schema_of(job.id)
@@ -161,8 +208,8 @@ class Replays:
             behind = _CLOSE
             while behind >= _CLOSE:
                 await self._pass(job, database, pace, watch)
-                read, job = job.records, await self._up_to_live(job)
-                behind = job.records - read
+                reached, job = _reach(job), await self._up_to_live(job)
+                behind = _reach(job) - reached
             async with self._connection.transaction():
                 # From here to the end the live agent waits for its watermarks.
                 job = await self._up_to_live(job, lock=True)
@@ -178,18 +225,20 @@ class Replays:
         statement = """SELECT topic, topic_id, partition, next_offset FROM watermarks
                        WHERE consumer_group = $1 AND next_offset > 0 ORDER BY topic, partition"""
         rows = await self._connection.fetch(f"{statement} FOR UPDATE" if lock else statement, job.lane)
-        begun = {(one.topic, one.partition): one.begin for one in job.stretches}
-        return replace(
-            job,
-            stretches=tuple(
-                Stretch(row["topic"], row["topic_id"], row["partition"],
-                        begun.get((row["topic"], row["partition"]), 0), row["next_offset"])
-                for row in rows
-            ),
-        )  # fmt: skip
+        begins = {(one.topic, one.partition): one.begin for one in job.stretches}
+        stretches = []
+        for row in rows:
+            topic, partition = row["topic"], row["partition"]
+            begin = begins.get((topic, partition), job.forgotten.get(partition, 0))
+            stretches.append(Stretch(topic, row["topic_id"], partition, begin, row["next_offset"]))
+        return replace(job, archived=None, stretches=tuple(stretches))
 
     async def _applied(self, group: str, topic: str) -> Mapping[int, int]:
         rows = await self._connection.fetch(
             "SELECT partition, next_offset FROM watermarks WHERE (consumer_group, topic) = ($1, $2)", group, topic
         )
         return {row["partition"]: row["next_offset"] for row in rows}
+
+
+def _reach(job: Job) -> int:
+    return sum(stretch.end for stretch in job.stretches)

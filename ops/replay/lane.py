@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Protocol
 from uuid import UUID
 
-from aiokafka.structs import ConsumerRecord
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from faust.types import TP
 
-from clients import logs
-from config.settings import KafkaSettings, StreamSettings
+from config.settings import StreamSettings
 from ops.replay.plan import Stretch
 from sinks.contract import Sink
 from streams.dlq import DeadLetterWriter
 from streams.engine import Decode, Engine
 from streams.transport import Fetched
 
-_AT_ONCE = 2_000
-_POLL_SECONDS = 0.2
+_LOOK_SECONDS = 0.05
 
 
 class ReplayStopped(Exception):
@@ -46,6 +43,23 @@ class Pace:
         return max(0.0, self._passed / self._per_second - (self._clock() - self._began))
 
 
+class Source(Protocol):
+    """Where records come from: a topic, or the archive."""
+
+    @property
+    def stretches(self) -> Mapping[TP, Stretch]:
+        """What it reads of each partition."""
+        ...
+
+    def read(self, positions: Mapping[TP, int]) -> AsyncIterator[Fetched | None]:
+        """The stretches from *positions* to their ends, each partition in order; None now and then meanwhile."""
+        ...
+
+    def done(self, marks: Mapping[TP, int]) -> int:
+        """How many records lie behind *marks*."""
+        ...
+
+
 class _Log:
     """What the engine asks a consumer: the log, as far as this replay is concerned."""
 
@@ -60,21 +74,20 @@ class _Log:
 
 
 class Lane:
-    """One run of records of a topic into *sink*."""
+    """One run of what *source* has into *sink*."""
 
     def __init__(
         self,
         *,
+        source: Source,
         sink: Sink,
         decode: Decode,
-        kafka: KafkaSettings,
         dead_letters: DeadLetterWriter,
         settings: StreamSettings,
-        stretches: Sequence[Stretch],
         pace: Pace,
     ) -> None:
-        self._stretches = {TP(one.topic, one.partition): one for one in stretches}
-        ids: dict[str, UUID] = {one.topic: one.topic_id for one in stretches}
+        self._source = source
+        ids: dict[str, UUID] = {one.topic: one.topic_id for one in source.stretches.values()}
         self._engine = Engine(
             sink=sink,
             decode=decode,
@@ -82,17 +95,42 @@ class Lane:
             settings=settings,
             topic_ids=lambda topic: ids[topic],
         )
-        self._kafka = kafka
         self._pace = pace
         self._fenced = False
 
     async def run(self) -> None:
         """Until every stretch is applied; raises :class:`ReplayStopped`."""
-        if not self._stretches:
+        stretches = self._source.stretches
+        if not stretches:
             return
-        positions = await self._engine.seek_positions(_Log(self._stretches), set(self._stretches))
+        positions = await self._engine.seek_positions(_Log(stretches), set(stretches))
         self._check()
         await self._engine.settle(self._fetch(positions), self._fence)
+
+    @property
+    def waiting(self) -> str | None:
+        """What it waits for, where something is away."""
+        return self._engine.waiting
+
+    @property
+    def done(self) -> int:
+        """How many records are applied."""
+        return self._source.done(self._marks())
+
+    def _marks(self) -> dict[TP, int]:
+        marks = {tp: self._engine.watermark(tp) for tp in self._source.stretches}
+        return {tp: mark for tp, mark in marks.items() if mark is not None}
+
+    async def _fetch(self, positions: Mapping[TP, int]) -> AsyncIterator[Fetched]:
+        async for fetched in self._source.read(positions):
+            if fetched is not None:
+                yield fetched
+                await asyncio.sleep(self._pace.ahead(len(fetched.records)))
+            self._check()
+        # What is read is applied before the engine hears that there is no more.
+        while any(mark < self._source.stretches[tp].end for tp, mark in self._marks().items()):
+            await asyncio.sleep(_LOOK_SECONDS)
+            self._check()
 
     async def _fence(self) -> None:
         self._fenced = True
@@ -102,94 +140,3 @@ class Lane:
             raise ReplayStopped(self._engine.stopped)
         if self._fenced:
             raise ReplayStopped("another replay is at work on the same lane")
-
-    @property
-    def waiting(self) -> str | None:
-        """What it waits for, where something is away."""
-        return self._engine.waiting
-
-    @property
-    def done(self) -> int:
-        """How many of the stretches' offsets are applied."""
-        marks = {tp: self._engine.watermark(tp) for tp in self._stretches}
-        return sum(
-            min(mark, stretch.end) - stretch.begin
-            for tp, stretch in self._stretches.items()
-            if (mark := marks[tp]) is not None
-        )
-
-    async def _fetch(self, positions: Mapping[TP, int]) -> AsyncIterator[Fetched]:
-        at = {tp: offset for tp, offset in positions.items() if offset < self._stretches[tp].end}
-        consumer = _consumer(self._kafka)
-        try:
-            consumer.assign([TopicPartition(tp.topic, tp.partition, offset) for tp, offset in at.items()])
-            while at:
-                messages = await asyncio.to_thread(consumer.consume, _AT_ONCE, _POLL_SECONDS)
-                for fetched in self._sorted(messages, at):
-                    yield fetched
-                    if fetched.end >= self._stretches[fetched.tp].end:
-                        del at[fetched.tp]
-                        consumer.incremental_unassign([TopicPartition(fetched.tp.topic, fetched.tp.partition)])
-                    await asyncio.sleep(self._pace.ahead(len(fetched.records)))
-                self._check()
-            # What is read is applied before the engine hears that there is no more.
-            while any((self._engine.watermark(tp) or 0) < one.end for tp, one in self._stretches.items()):
-                await asyncio.sleep(_POLL_SECONDS / 4)
-                self._check()
-        finally:
-            consumer.close()
-
-    def _sorted(self, messages: Sequence[Message], at: dict[TP, int]) -> list[Fetched]:
-        """What *messages* bring of each partition that is still read, from where it stood."""
-        by_partition: dict[TP, list[ConsumerRecord]] = {}
-        ends: dict[TP, int] = {}
-        for message in messages:
-            tp = TP(str(message.topic()), int(message.partition() or 0))
-            error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                raise ReplayStopped(f"{tp.topic}[{tp.partition}]: {error.str()}")
-            offset = message.offset()
-            if tp not in at or offset is None:
-                continue
-            end = self._stretches[tp].end
-            if error is not None or offset >= end:
-                # Nothing is left of the stretch, if only because the log has a gap there.
-                ends[tp] = end
-            else:
-                by_partition.setdefault(tp, []).append(_record(message))
-                ends[tp] = offset + 1
-        fetched = []
-        for tp, end in ends.items():
-            if end > at[tp]:
-                fetched.append(Fetched(tp, at[tp], end, by_partition.get(tp, [])))
-                at[tp] = end
-        return fetched
-
-
-def _consumer(kafka: KafkaSettings) -> Consumer:
-    settings = {
-        "bootstrap.servers": kafka.bootstrap_servers,
-        "group.id": "wishlist-replay",
-        "enable.auto.commit": False,
-        "auto.offset.reset": "error",
-        "enable.partition.eof": True,
-        "queued.max.messages.kbytes": 32_768,
-    }
-    return Consumer(settings, logger=logs.librdkafka)
-
-
-def _record(message: Message) -> ConsumerRecord:
-    kind, timestamp = message.timestamp()
-    return ConsumerRecord(
-        topic=message.topic(),
-        partition=message.partition(),
-        offset=message.offset(),
-        timestamp=timestamp,
-        timestamp_type=kind,
-        key=message.key(),
-        value=message.value(),
-        checksum=None,
-        serialized_key_size=-1,
-        serialized_value_size=-1,
-        headers=tuple(message.headers() or ()),
-    )

@@ -53,11 +53,12 @@ class Stretch:
     partition: int
     begin: int
     end: int
+    count: int | None = None
 
     @property
     def records(self) -> int:
-        """How many offsets that is; what the log has left out included."""
-        return self.end - self.begin
+        """How many there are: *count* where that is known, else one for each offset, the log's gaps included."""
+        return self.end - self.begin if self.count is None else self.count
 
 
 class TopicLog:

@@ -3,8 +3,7 @@ CREATE TABLE replays (
     id           TEXT PRIMARY KEY,
     sink         TEXT NOT NULL,
     lane         TEXT NOT NULL,
-    stretches    JSONB NOT NULL,
-    rebuilds     BOOLEAN NOT NULL,
+    plan         JSONB NOT NULL,
     started_at   TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
     finished_at  TIMESTAMP WITH TIME ZONE
 );

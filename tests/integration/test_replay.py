@@ -12,11 +12,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from ops.seed import key_of
-from schemas.event import EventType
+from schemas.event import EventType, ShareEvent
 from schemas.ids import new_share_token
-from sinks import share_store
+from sinks import archive, share_store
 from tests.lab import Lab, event, eventually, expected_totals, open_lab, story
 
 ROOT = Path(__file__).parent.parent.parent
@@ -156,6 +158,64 @@ async def test_what_is_aside_is_not_put_aside_again(lab: Lab) -> None:
     await eventually(kept, 60, "the letter is kept")
     await run(lab, "persist", "--yes")
     assert lab.end_offsets(lab.kafka.dlq_topic) and sum(lab.end_offsets(lab.kafka.dlq_topic).values()) == 1
+
+
+async def forget(lab: Lab) -> None:
+    """Have the topic forget all that it holds."""
+    admin = AdminClient({"bootstrap.servers": lab.kafka.bootstrap_servers})
+    ends = [TopicPartition(lab.kafka.events_topic, number, end) for number, end in lab.end_offsets().items() if end]
+    for answer in admin.delete_records(ends).values():
+        answer.result(30)
+
+
+async def archived(lab: Lab, events: list[ShareEvent]) -> None:
+    """Let both agents apply *events*, and the topic forget them."""
+    lab.env |= {"ARCHIVE_BATCH_SECONDS": "1", "ARCHIVE_PREFIX": f"archive-{uuid4().hex}/"}
+    lab.produce_events(events)
+    lab.start("persist")
+    lab.start("archive")
+    await lab.applied(group(lab))
+    await lab.applied(archive.GROUP + lab.env["STREAM_GROUP_SUFFIX"])
+    await forget(lab)
+
+
+async def test_what_the_topic_has_forgotten_comes_from_the_archive(lab: Lab) -> None:
+    events = story(EVENTS)
+    await archived(lab, events)
+    before = await lab.checksums()
+    lost = events[0].share_token
+    await lab.pool.execute("DELETE FROM wishlist_shares WHERE share_token = $1", lost)
+    await lab.pool.execute("DELETE FROM share_visitors WHERE share_id = $1", events[0].share_id)
+    await lab.pool.execute(
+        "DELETE FROM ledger WHERE event_id = ANY($1::uuid[])", [e.event_id for e in events if e.share_token == lost]
+    )
+    said = await run(lab, "persist", "--yes")
+    assert "the archive" in said and f"{EVENTS:,} records" in said
+    assert await lab.checksums() == before
+    marks = await lab.pool.fetchval("SELECT count(*) FROM watermarks WHERE consumer_group LIKE '%#%'")
+    assert marks == 0
+
+
+async def test_a_store_is_built_anew_from_archive_and_topic(lab: Lab) -> None:
+    events = story(2 * EVENTS)
+    await archived(lab, events[:EVENTS])
+    lab.produce_events(events[EVENTS:])
+    await lab.applied(group(lab))
+    before = await lab.checksums()
+    await lab.pool.execute("UPDATE wishlist_shares SET view_count = view_count + 1")
+    await run(lab, "persist", "--rebuild", "--yes")
+    assert await lab.checksums() == before
+
+
+async def test_nothing_is_built_anew_from_less_than_all(lab: Lab) -> None:
+    lab.produce_events(story(EVENTS))
+    lab.start("persist")
+    await lab.applied(group(lab))
+    await forget(lab)
+    before = await lab.checksums()
+    said = await run(lab, "persist", "--rebuild", "--yes", code=2)
+    assert "archive" in said
+    assert await lab.checksums() == before
 
 
 async def test_from_a_moment_and_from_offsets(lab: Lab) -> None:
