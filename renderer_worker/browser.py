@@ -17,6 +17,7 @@ CANARY_WAIT_SECONDS = 2.0
 CANARY_SECONDS = 5.0
 
 _log = get_logger()
+_FIRST_TRIES = 3
 
 
 @dataclass(eq=False)
@@ -64,13 +65,22 @@ class BrowserPool:
     async def start(self) -> None:
         """Return once one page can draw; the others are warmed meanwhile. Raises :class:`BrowserUnavailable`."""
         first, *others = self._slots
-        try:
-            first.warm = await first.browser.open_page()
-        except PageLost as error:
-            raise BrowserUnavailable(str(error)) from error
+        first.warm = await self._open_first(first.browser)
         self._proved_at = asyncio.get_running_loop().time()
         self._give_back(first)
         self._warming = asyncio.create_task(self._warm(others))
+
+    async def _open_first(self, browser: Chromium) -> WarmPage:
+        """A page, even where the machine is so busy that a browser takes longer than it may."""
+        for _ in range(_FIRST_TRIES - 1):
+            try:
+                return await browser.open_page()
+            except (PageLost, BrowserUnavailable) as error:
+                _log.warning("no first page, tried again", error=str(error))
+        try:
+            return await browser.open_page()
+        except PageLost as error:
+            raise BrowserUnavailable(str(error)) from error
 
     async def warmed(self) -> None:
         """Return once no page is still to be warmed."""
