@@ -48,7 +48,13 @@ BEHIND = Symptom(
     "the "
     "checks postgres and processes for what holds it up",
     over="The check lag is well.",
-    alerts=("wishlist-lag-analytics", "wishlist-lag-digest", "wishlist-lag-other"),
+    alerts=(
+        "wishlist-lag-analytics",
+        "wishlist-lag-signals",
+        "wishlist-lag-digest",
+        "wishlist-lag-archive",
+        "wishlist-lag-other",
+    ),
 )
 FORGOTTEN = Symptom(
     name="events-forgotten",

@@ -25,7 +25,7 @@ KAFKA_AWAY = Symptom(
     "wait: the outbox empties itself, in order",
     over="The checks brokers, lag and outbox are well.",
     broken=True,
-    alerts=("wishlist-kafka-away",),
+    alerts=("wishlist-kafka-errors", "wishlist-kafka-away"),
     page="P2, platform-oncall, where it lasts longer than 30 minutes",
 )
 OFFLINE = Symptom(
@@ -36,7 +36,7 @@ OFFLINE = Symptom(
     "--unavailable-partitions names what is left",
     over="The check names no partition.",
     broken=True,
-    alerts=("wishlist-kafka-away",),
+    alerts=("wishlist-kafka-errors", "wishlist-kafka-away"),
     page="P2, platform-oncall, where it lasts longer than 30 minutes",
 )
 UNDER_MIN = Symptom(
@@ -47,7 +47,7 @@ UNDER_MIN = Symptom(
     "--under-min-isr-partitions names what is left",
     over="The check names no partition.",
     broken=True,
-    alerts=("wishlist-kafka-away",),
+    alerts=("wishlist-kafka-errors", "wishlist-kafka-away"),
     page="P2, platform-oncall, where it lasts longer than 30 minutes",
 )
 UNDER_REPLICATED = Symptom(

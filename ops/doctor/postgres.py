@@ -31,8 +31,8 @@ CONNECTIONS = Symptom(
     name="connections-short",
     says="connections run short",
     users="Once they are used up requests are answered 503, and agents wait.",
-    do='psql $POSTGRES_DSN -c "SELECT application_name, state, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC"; '
-    "end what hangs, or lower POSTGRES_POOL_SIZE, or raise max_connections",
+    do="SELECT application_name, state, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC (psql "
+    "$POSTGRES_DSN) says whose they are; end what hangs, or lower POSTGRES_POOL_SIZE, or raise max_connections",
     over="Fewer than 80 % are used.",
     alerts=("wishlist-api-unavailable",),
 )
@@ -52,8 +52,8 @@ LONG_QUERY = Symptom(
     name="query-long",
     says="a query runs, or holds a transaction open, for longer than a minute",
     users="None by itself; what it has locked waits.",
-    do='psql $POSTGRES_DSN -c "SELECT pid, now() - xact_start, state, left(query, 80) FROM pg_stat_activity WHERE pid IN '
-    '({pids})"; if nobody needs it: SELECT pg_terminate_backend({pids})',
+    do="SELECT pid, now() - xact_start, state, left(query, 80) FROM pg_stat_activity WHERE pid IN ({pids}) (psql "
+    "$POSTGRES_DSN); if nobody needs it: SELECT pg_terminate_backend(pid) for each",
     over="The check postgres is well.",
 )
 MIGRATIONS_MISSING = Symptom(

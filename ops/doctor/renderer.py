@@ -51,7 +51,7 @@ POOL_BUSY = Symptom(
     do="ask again (wishlist doctor --only renderer previews); if pictures wait: start another renderer, or raise "
     "RENDERER_BROWSERS and its memory limit",
     over="Pages are idle, and the check previews is well.",
-    alerts=("og-renderer-pool-busy", "og-renderer-high-render-time"),
+    alerts=("wishlist-renderer-pool-busy", "og-renderer-high-render-time"),
 )
 BREAKER_OPEN = Symptom(
     name="breaker-open",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import time
 from collections.abc import Iterable, Sequence
 from typing import cast
 
 from redis.asyncio import Redis
 
 from clients.links import TOMBSTONE, share_key
+from clients.log_ends import LogEnds
+from config.settings import StreamSettings, load
 from ops.doctor.finding import Check, Finding, Symptom, well
 from ops.doctor.pages import Page, between
-from ops.doctor.surroundings import Surroundings
+from ops.doctor.surroundings import Away, Surroundings
+from sinks.share_store import GROUP
 
 CREATE = "/api/v2/wishlists/{wishlist}/share"
 # Spec, runbook: "share creation latency > 3 s (normal: < 1 s)". The histogram's bounds next to them.
@@ -19,6 +24,7 @@ SLOW_SECONDS = 2.5
 SLOW_SHARE, FAILED_SHARE, REFUSED_SHARE = 0.01, 0.01, 0.5
 FEW = 20
 _LINKS = 500
+_APPLIED_SECONDS = 4.0
 
 CREATION_SLOW = Symptom(
     name="creation-slow",
@@ -65,9 +71,7 @@ DEAD_LINK = Symptom(
     name="links-dead",
     says="Redis calls shares ended that are alive in PostgreSQL",
     users="Valid links answer 404.",
-    do="see the check lag first: where persist is behind, PostgreSQL has yet to hear of the revocation and Redis is "
-    "right. "
-    "Else: redis-cli -u $REDIS_URL del {keys}",
+    do="redis-cli -u $REDIS_URL del {keys}; the next look-up reads them from PostgreSQL",
     over="The check links is well.",
     broken=True,
 )
@@ -143,18 +147,40 @@ async def _links(around: Surroundings) -> Iterable[Finding]:
         return cast("list[bytes | None]", await redis.mget(keys)) if keys else []
 
     held = await around.redis(ask)
-    dead = [key for key, value in zip(keys, held, strict=True) if value == TOMBSTONE]
-    if not dead:
-        return [well(f"none of the {len(keys)} newest shares has a tombstone")]
-    # Between the two questions somebody may have revoked one: what PostgreSQL knows by now is no finding.
-    again = await around.rows(
-        "SELECT share_token FROM wishlist_shares WHERE share_token = ANY($1::text[]) AND NOT is_revoked",
-        [key.removeprefix(share_key("")) for key in dead],
-    )
-    if not again:
-        return [well(f"none of the {len(keys)} newest shares has a tombstone")]
-    shown = " ".join(share_key(row["share_token"]) for row in again[:3])
-    return [DEAD_LINK.found(f"{len(again)} of the {len(keys)} newest", keys=shown)]
+    dead = [key.removeprefix(share_key("")) for key, value in zip(keys, held, strict=True) if value == TOMBSTONE]
+    if dead:
+        await _all_applied(around)
+        # What is revoked by now, or will be once its event is sent or sent back, has its tombstone rightly.
+        rows = await around.rows(
+            """SELECT share_token FROM wishlist_shares s
+               WHERE share_token = ANY($1::text[]) AND NOT is_revoked AND expired_at IS NULL
+                 AND NOT EXISTS (SELECT FROM event_outbox o WHERE o.share_token = s.share_token)
+                 AND NOT EXISTS (SELECT FROM dead_letters d
+                                 WHERE d.state = 'open' AND d.key = convert_to(s.share_token, 'UTF8'))""",
+            dead,
+        )
+        if rows:
+            shown = " ".join(share_key(row["share_token"]) for row in rows[:3])
+            return [DEAD_LINK.found(f"{len(rows)} of the {len(keys)} newest", keys=shown)]
+    return [well(f"none of the {len(keys)} newest shares has a tombstone")]
+
+
+async def _all_applied(around: Surroundings) -> None:
+    """Return when the share store has applied what the topic has now: among it may be the revocations."""
+    group, topic = GROUP + load(StreamSettings).group_suffix, around.kafka.events_topic
+    ends = await LogEnds(around.kafka).of_topic(topic)
+    if ends is None:
+        raise Away("Kafka", "no broker says whether revocations are on their way")
+    give_up = time.monotonic() + _APPLIED_SECONDS
+    while time.monotonic() < give_up:
+        rows = await around.rows(
+            "SELECT partition, next_offset FROM watermarks WHERE (consumer_group, topic) = ($1, $2)", group, topic
+        )
+        marks = {row["partition"]: row["next_offset"] for row in rows}
+        if all(marks.get(number, 0) >= end for number, end in ends.items()):
+            return
+        await asyncio.sleep(0.5)
+    raise Away("persist", "it is behind, and revocations may be on their way")
 
 
 CHECKS = (

@@ -15,7 +15,7 @@ OUTBOX_WAITS = Symptom(
     "work.",
     do="see the check brokers; where that is well: ./run logs persist and ./run logs api, for why the relay waits",
     over="The check outbox is well: the relay empties it by itself, in order.",
-    alerts=("wishlist-kafka-away",),
+    alerts=("wishlist-kafka-errors", "wishlist-kafka-away"),
 )
 EXPIRIES_LATE = Symptom(
     name="expiries-late",
