@@ -21,7 +21,8 @@ KAFKA_AWAY = Symptom(
     says="no broker answers",
     users="Shares are made, viewed and revoked as before: their events wait in the outbox. Statistics, digests, pushes "
     "and pictures come late. Views of an API process that is killed meanwhile are lost.",
-    do="start the brokers (./run up; kafka-broker-api-versions.sh --bootstrap-server {servers} says who answers), then "
+    do="start the brokers (./run up; kafka-broker-api-versions.sh --bootstrap-server $KAFKA_BOOTSTRAP_SERVERS says "
+    "who answers), then "
     "wait: the outbox empties itself, in order",
     over="The checks brokers, lag and outbox are well.",
     broken=True,
@@ -32,7 +33,7 @@ OFFLINE = Symptom(
     name="partitions-offline",
     says="partitions without a leader",
     users="Events of the shares in these partitions wait in the outbox; the rest goes on.",
-    do="start the brokers that are missing; kafka-topics.sh --bootstrap-server {servers} --describe "
+    do="start the brokers that are missing; kafka-topics.sh --bootstrap-server $KAFKA_BOOTSTRAP_SERVERS --describe "
     "--unavailable-partitions names what is left",
     over="The check names no partition.",
     broken=True,
@@ -43,7 +44,7 @@ UNDER_MIN = Symptom(
     name="partitions-under-min-isr",
     says="partitions with fewer copies in sync than min.insync.replicas",
     users="As with partitions without a leader: nothing can be appended to them, events wait in the outbox.",
-    do="start the brokers that are missing; kafka-topics.sh --bootstrap-server {servers} --describe "
+    do="start the brokers that are missing; kafka-topics.sh --bootstrap-server $KAFKA_BOOTSTRAP_SERVERS --describe "
     "--under-min-isr-partitions names what is left",
     over="The check names no partition.",
     broken=True,
@@ -55,7 +56,7 @@ UNDER_REPLICATED = Symptom(
     says="partitions with copies out of sync",
     users="None. One more broker lost, and events would wait in the outbox.",
     do="start the brokers that are missing, and give the copies time to catch up; kafka-topics.sh --bootstrap-server "
-    "{servers} --describe --under-replicated-partitions",
+    "$KAFKA_BOOTSTRAP_SERVERS --describe --under-replicated-partitions",
     over="Each partition has all of its copies in sync.",
 )
 TOPIC_MISSING = Symptom(
@@ -91,7 +92,7 @@ class PartitionState:
 
 
 def judge_partitions(
-    partitions: Sequence[PartitionState], brokers: Iterable[int], least_in_sync: int, servers: str
+    partitions: Sequence[PartitionState], brokers: Iterable[int], least_in_sync: int
 ) -> Iterable[Finding]:
     """What the cluster's own description says of our partitions, worst first; a partition is named once."""
     alive = set(brokers)
@@ -105,7 +106,7 @@ def judge_partitions(
     who = f"; missing brokers: {', '.join(map(str, missing))}" if missing else ""
     for symptom, found in ((OFFLINE, offline), (UNDER_MIN, under_min), (UNDER_REPLICATED, under)):
         if found:
-            yield symptom.found(f"{_some(found)}{who}", servers=servers)
+            yield symptom.found(f"{_some(found)}{who}")
     if not offline and not under_min and not under:
         yield well(f"{len(alive)} of {len(alive)} brokers, {len(partitions)} partitions, every copy in sync")
 
@@ -145,7 +146,7 @@ async def _brokers(around: Surroundings) -> Iterable[Finding]:
         for name in sorted(names)
         for number, one in sorted(cluster.topics[name].partitions.items())
     ]
-    return judge_partitions(states, cluster.brokers, around.kafka.min_insync_replicas, around.kafka.bootstrap_servers)
+    return judge_partitions(states, cluster.brokers, around.kafka.min_insync_replicas)
 
 
 async def _topics(around: Surroundings) -> Iterable[Finding]:
