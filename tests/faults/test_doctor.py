@@ -1,4 +1,4 @@
-"""`wishlist doctor` and its runbook under injected faults: it names each, and once the fault is over all is well again."""
+"""`wishlist doctor` and its runbook under injected faults: each is named, and once it is over all is well again."""
 
 from __future__ import annotations
 
