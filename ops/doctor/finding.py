@@ -85,6 +85,7 @@ class Check:
 
 def ago(seconds: float) -> str:
     """A time in words: ``40 s``, ``12 min``, ``3 h``, ``5 days``."""
+    seconds = max(0.0, seconds)
     for size, name, below in ((1, "s", 90), (60, "min", 90 * 60), (3_600, "h", 48 * 3_600)):
         if seconds < below:
             return f"{seconds / size:.0f} {name}"

@@ -14,7 +14,7 @@ from clients import logs
 from clients.log_ends import LogEnds
 from config.settings import ArchiveSettings, KafkaSettings, StreamSettings, WarehouseSettings, load
 from ops.doctor.finding import Check, Finding, Symptom, ago, well
-from ops.doctor.surroundings import ANSWER_SECONDS, Away, Surroundings
+from ops.doctor.surroundings import ANSWER_SECONDS, Away, Surroundings, aside
 
 # Records that may wait, by agent: the spec's targets ("Detailed Kafka Topic Configuration"), and one for those of ours.
 TARGETS = {"warehouse": 1_000, "signals": 500, "digest": 2_000}
@@ -153,7 +153,7 @@ def groups() -> list[Group]:
 
 
 async def _look(around: Surroundings) -> Iterable[Finding]:
-    every = await asyncio.to_thread(groups)
+    every = await aside(groups)
     cluster = await around.cluster()
     partitions = [
         (topic, number)
@@ -166,8 +166,8 @@ async def _look(around: Surroundings) -> Iterable[Finding]:
             "SELECT consumer_group, topic, partition, next_offset, "
             "extract(epoch FROM clock_timestamp() - updated_at)::float8 AS moved FROM watermarks"
         ),
-        asyncio.to_thread(asked.of, partitions),
-        asyncio.to_thread(asked.starts_of, partitions),
+        aside(lambda: asked.of(partitions)),
+        aside(lambda: asked.starts_of(partitions)),
         around.brokers(lambda admin: _members(admin, [group.name for group in every])),
     )
     if not ends and partitions:
@@ -183,7 +183,7 @@ async def _look(around: Surroundings) -> Iterable[Finding]:
                 moved = None if row is None else row["moved"]
                 standing[group.name].append(Standing(topic, number, start, ends[topic, number], position, moved))
     places = {(one.topic, one.partition, one.next) for ones in standing.values() for one in ones if one.waiting}
-    ages = await asyncio.to_thread(_ages, around.kafka, places)
+    ages = await aside(lambda: _ages(around.kafka, places))
     found = []
     for group in every:
         ones = [_aged(one, ages) for one in standing[group.name]]

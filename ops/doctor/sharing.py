@@ -138,7 +138,7 @@ async def _limits(around: Surroundings) -> Iterable[Finding]:
 async def _links(around: Surroundings) -> Iterable[Finding]:
     rows = await around.rows(
         """SELECT share_token FROM wishlist_shares
-           WHERE NOT is_revoked AND expired_at IS NULL AND expires_at > now() ORDER BY created_at DESC LIMIT $1""",
+           WHERE NOT is_revoked AND expired_at IS NULL AND expires_at > now() ORDER BY expires_at DESC LIMIT $1""",
         _LINKS,
     )
     keys = [share_key(row["share_token"]) for row in rows]
@@ -161,8 +161,8 @@ async def _links(around: Surroundings) -> Iterable[Finding]:
         )
         if rows:
             shown = " ".join(share_key(row["share_token"]) for row in rows[:3])
-            return [DEAD_LINK.found(f"{len(rows)} of the {len(keys)} newest", keys=shown)]
-    return [well(f"none of the {len(keys)} newest shares has a tombstone")]
+            return [DEAD_LINK.found(f"{len(rows)} of {len(keys)} living shares", keys=shown)]
+    return [well(f"none of {len(keys)} living shares has a tombstone")]
 
 
 async def _all_applied(around: Surroundings) -> None:
@@ -200,7 +200,7 @@ CHECKS = (
     ),
     Check(
         name="links",
-        at="the newest living shares of PostgreSQL, and whether Redis has a tombstone for them",
+        at="the shares of PostgreSQL that live longest, mostly new ones, and whether Redis has a tombstone for them",
         look=_links,
         symptoms=(DEAD_LINK,),
     ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from threading import Thread
 from typing import Any, TypeVar
 
 import asyncpg
@@ -30,6 +32,29 @@ class Away(Exception):
         super().__init__(part, why)
         self.part = part
         self.why = " ".join(str(why).split()) or type(why).__name__
+
+
+async def aside(work: Callable[[], T]) -> T:
+    """What *work* brings, in a thread that nobody waits for when time is up: some drivers try for minutes."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(settle: Callable[[Any], None], outcome: object) -> None:
+        if not done.done():
+            settle(outcome)
+
+    def run() -> None:
+        settle: Callable[[Any], None]
+        outcome: object
+        try:
+            settle, outcome = done.set_result, work()
+        except Exception as error:
+            settle, outcome = done.set_exception, error
+        with suppress(RuntimeError):  # the loop has closed meanwhile
+            loop.call_soon_threadsafe(tell, settle, outcome)
+
+    Thread(target=run, daemon=True).start()
+    return await done
 
 
 class Surroundings:
@@ -105,7 +130,7 @@ class Surroundings:
         """What the brokers answer to *ask*, which blocks."""
         admin: AdminClient = await self._once("Kafka's client", self._open_admin)
         try:
-            return await asyncio.to_thread(ask, admin)
+            return await aside(lambda: ask(admin))
         except (KafkaException, TimeoutError) as error:
             said = error.args[0].str() if isinstance(error, KafkaException) else error
             raise Away("Kafka", said) from error

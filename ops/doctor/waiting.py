@@ -100,18 +100,18 @@ def judge(work: Work, found: Waiting) -> Finding:
         return well(f"no {work.what}")
     if found.oldest > work.seconds or found.tries >= work.tries:
         tried = f", tried up to {found.tries} times" if found.tries else ""
-        return work.symptom.found(f"{found.waiting:,} {work.what}, due for {ago(max(0.0, found.oldest))}{tried}")
-    return well(f"{found.waiting:,} {work.what} under way")
+        return work.symptom.found(f"{work.what}: {found.waiting:,}, for {ago(found.oldest)}{tried}")
+    return well(f"{work.what} under way: {found.waiting:,}")
 
 
 OUTBOX = Work(
-    "events that wait",
+    "events",
     f"SELECT {_OF.format(since='created_at', tries='0')} FROM event_outbox",
     10,
     OUTBOX_WAITS,
 )
 EXPIRIES = Work(
-    "expiries to be announced",
+    "expiries",
     f"""SELECT {_OF.format(since="expires_at", tries="0")} FROM wishlist_shares
         WHERE expires_at <= now() AND expired_at IS NULL AND NOT is_revoked""",
     60,
@@ -150,7 +150,7 @@ PUSHES = (
 )
 WEBHOOKS = (
     Work(
-        "calls that wait",
+        "calls",
         f"""SELECT {_OF.format(since="d.due_at", tries="0")}
             FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id
             WHERE d.state = 'due' AND d.due_at <= now() AND w.failures = 0 AND w.disabled_at IS NULL""",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterable, Sequence
 
 from config.settings import DashboardSettings, WarehouseSettings, load
 from ops.doctor.finding import Check, Finding, Symptom, ago, well
 from ops.doctor.pages import Page
-from ops.doctor.surroundings import Away, Surroundings
+from ops.doctor.surroundings import Away, Surroundings, aside
 
 APPEND_SECONDS = 300.0
 
@@ -71,7 +70,7 @@ async def _warehouse(around: Surroundings) -> Iterable[Finding]:
         except WarehouseError as error:
             raise Away("BigQuery", error) from error
 
-    await asyncio.to_thread(ask)
+    await aside(ask)
     row = await around.row(
         "SELECT count(*) AS open, extract(epoch FROM now() - min(written_at))::float8 AS oldest FROM warehouse_appends"
     )
