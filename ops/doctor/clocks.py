@@ -101,7 +101,7 @@ async def _look(around: Surroundings) -> Iterable[Finding]:
     readings = [outcome for outcome in asked if isinstance(outcome, Reading)]
     readings += [Reading(page.name, page.ahead) for page in await around.pages() if page.ahead is not None]
     if not readings:
-        raise Away("any other clock", "neither PostgreSQL, Redis nor one of our processes answers")
+        raise Away("every clock but this one", "neither PostgreSQL, Redis nor one of our processes tells the time")
     try:
         newest = await around.brokers(lambda admin: _newest(admin, around.kafka.events_topic))
     except Away:

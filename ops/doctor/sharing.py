@@ -127,12 +127,23 @@ def _most(pages: Sequence[Page], timed: str, route: str) -> str:
     return ""
 
 
+async def _twice(around: Surroundings) -> tuple[list[Page], list[Page]]:
+    """The API's pages before and after it was watched."""
+    before, after = (
+        [page for page in pages if page.name == "api" and page.status is not None]
+        for pages in (await around.pages(), await around.pages_later())
+    )
+    if not before or not after:
+        raise Away("the API", "DOCTOR_PROCESSES names none that answers")
+    return before, after
+
+
 async def _creation(around: Surroundings) -> Iterable[Finding]:
-    return judge_creation(await around.pages(), await around.pages_later())
+    return judge_creation(*await _twice(around))
 
 
 async def _limits(around: Surroundings) -> Iterable[Finding]:
-    return judge_limits(await around.pages(), await around.pages_later())
+    return judge_limits(*await _twice(around))
 
 
 async def _links(around: Surroundings) -> Iterable[Finding]:

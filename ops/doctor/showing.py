@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -29,12 +28,12 @@ def table(results: Sequence[Result]) -> RenderableType:
     grid.add_column(no_wrap=True, min_width=10)
     grid.add_column(ratio=1, overflow="fold")
     bad = False
-    for names, finding in _rows(results):
+    for name, words, finding in _rows(results):
         mark, style = _LOOKS[finding.level]
         if bad and finding.level is Level.WELL:
             grid.add_row()
         bad = finding.level is not Level.WELL
-        grid.add_row(Text(mark, style), Text("\n".join(names), style), _words(finding))
+        grid.add_row(Text(mark, style), Text(name, style), words)
     return Group(grid, Text(), _verdict(results))
 
 
@@ -55,13 +54,18 @@ def as_json(results: Sequence[Result]) -> str:
     return json.dumps({"level": worst.name.lower(), "findings": findings}, indent=2, ensure_ascii=False)
 
 
-def _rows(results: Iterable[Result]) -> Iterable[tuple[list[str], Finding]]:
-    for part, same in groupby(results, key=lambda result: result.waits_for):
-        if part is None:
-            yield from (([result.check.name], result.finding) for result in same)
-        else:
-            waiting = list(same)
-            yield list(dict.fromkeys(result.check.name for result in waiting)), waiting[0].finding
+def _rows(results: Sequence[Result]) -> Iterable[tuple[str, Text, Finding]]:
+    waiting: dict[str, list[str]] = {}
+    for result in results:
+        if result.waits_for is not None:
+            waiting.setdefault(result.waits_for, []).append(result.check.name)
+    for result in results:
+        finding, part = result.finding, result.waits_for
+        if part is None or len(waiting[part]) == 1:
+            yield result.check.name, _words(finding), finding
+        elif waiting[part][0] == result.check.name:
+            names = waiting[part]
+            yield f"{len(names)} checks", Text.assemble((", ".join(names), "magenta"), "\n", _words(finding)), finding
 
 
 def _words(finding: Finding) -> Text:

@@ -46,10 +46,13 @@ def judge_appends(open_appends: int, oldest: float) -> Finding:
 
 
 def judge_dashboard(pages: Sequence[Page], every: float, now: float) -> Finding:
-    """Whether it was made within twice its interval, counted from its maker's start where it never was."""
+    """Whether it was made within twice its interval, counted from its maker's start where it never was.
+
+    Raises :class:`Away` where its maker does not answer.
+    """
     makers = [page for page in pages if page.name == "dashboard" and page.status is not None]
     if not makers:
-        return well("not known: its maker does not answer, or is not named in DOCTOR_PROCESSES")
+        raise Away("the dashboard's maker", "DOCTOR_PROCESSES names none that answers")
     made = max(page.total("wishlist_dashboard_timestamp_seconds") for page in makers)
     since = made or max(page.total("process_start_time_seconds") for page in makers)
     age = now - since
