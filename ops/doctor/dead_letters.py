@@ -13,7 +13,7 @@ LETTERS_OPEN = Symptom(
     users="Their effect is missing in this sink: a share that the store refused is not in its owner's list, and its "
     "link "
     "ends with Redis's memory of it.",
-    do="wishlist dlq list --group {group}; docs/operations.md says how to decide",
+    do="wishlist dlq list; docs/operations.md says how to decide",
     over="wishlist dlq list is empty.",
     alerts=("wishlist-dlq-not-empty", "wishlist-dlq-not-counted"),
 )
@@ -21,11 +21,11 @@ LETTERS_OPEN = Symptom(
 
 def judge(letters: Mapping[str, tuple[int, float]]) -> list[Finding]:
     """*letters*: how many open ones each group has, and the age of the oldest in seconds."""
-    found = [
-        LETTERS_OPEN.found(f"{count:,} of {group}, the oldest {ago(age)} old", group=group)
-        for group, (count, age) in sorted(letters.items())
-    ]
-    return found or [well("no open letters")]
+    if not letters:
+        return [well("no open letters")]
+    each = ", ".join(f"{count:,} of {group}" for group, (count, _) in sorted(letters.items()))
+    oldest = max(age for _, age in letters.values())
+    return [LETTERS_OPEN.found(f"{each}; the oldest is {ago(oldest)} old")]
 
 
 async def _look(around: Surroundings) -> Iterable[Finding]:
