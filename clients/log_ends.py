@@ -16,24 +16,30 @@ _ANSWER_SECONDS = 5.0
 
 
 class LogEnds:
-    """Asks for the next offset that each partition will give; what no broker tells in 5 s is left out."""
+    """Asks for the next offset that each partition will give, or its first; what no broker tells in 5 s is left out."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
 
     def of(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """The ends of *partitions*, each a topic and a number. Blocks: for threads."""
-        newest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        asked = {TopicPartition(topic, number): newest for topic, number in partitions}
+        return self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def starts_of(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        """The first offset that each of *partitions* still has. Blocks: for threads."""
+        return self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+    def _offsets(self, partitions: Iterable[tuple[str, int]], which: OffsetSpec) -> Mapping[tuple[str, int], int]:
+        asked = {TopicPartition(topic, number): which for topic, number in partitions}
         if not asked:
             return {}
-        ends = {}
+        found = {}
         for partition, answer in self._admin.list_offsets(asked, request_timeout=_ANSWER_SECONDS).items():
             try:
-                ends[partition.topic, partition.partition] = answer.result(timeout=2 * _ANSWER_SECONDS).offset
+                found[partition.topic, partition.partition] = answer.result(timeout=2 * _ANSWER_SECONDS).offset
             except (KafkaException, TimeoutError):
                 continue
-        return ends
+        return found
 
     async def of_topic(self, topic: str) -> Mapping[int, int] | None:
         """The ends of all partitions of *topic*; None where one of them is not known."""

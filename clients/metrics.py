@@ -73,6 +73,7 @@ STUCK_PARTITIONS = Gauge(
     "Partitions of a worker in which records wait and nothing moves: it must be restarted.",
     ["consumer_group"],
 )
+GROUP_LAG = Gauge("wishlist_group_lag_records", "Records that wait in the partitions of a worker.", ["consumer_group"])
 SHARES_EXPIRED = Counter("wishlist_shares_expired_total", "Expiries handed over to be announced.")
 EXPIRIES_UNTIL = Gauge(
     "wishlist_expiries_until_timestamp_seconds", "Every share that expired before this moment has been looked at."

@@ -110,16 +110,20 @@ class ObjectStore:
         )
         return url
 
+    async def is_there(self) -> bool:
+        """Whether there is such a bucket."""
+        return await self._call("head_bucket") is not None
+
     async def healthy(self) -> bool:
         """Whether the bucket answers."""
         try:
-            return await self._call("head_bucket") is not None
+            return await self.is_there()
         except ObjectStoreError:
             return False
 
     async def ensure_bucket(self) -> bool:
         """Make the bucket where it is missing; whether it was."""
-        if await self._call("head_bucket") is not None:
+        if await self.is_there():
             return False
         await self._call("create_bucket")
         return True

@@ -63,6 +63,11 @@ class NotificationQueue:
         taken: set[str] = await self._call(self._send, messages)
         return taken
 
+    async def length(self) -> int:
+        """About how many messages nobody has taken yet."""
+        length: int = await self._call(self._length)
+        return length
+
     async def _call(self, work: Any, *arguments: Any) -> Any:
         try:
             return await asyncio.to_thread(work, *arguments)
@@ -78,15 +83,23 @@ class NotificationQueue:
             self._client.create_queue(QueueName=self.settings.queue, Attributes=attributes)
             return True
 
-    def _send(self, messages: Sequence[Message]) -> set[str]:
+    def _address(self) -> str:
         if self._url is None:
-            self._url = self._client.get_queue_url(QueueName=self.settings.queue)["QueueUrl"]
+            self._url = str(self._client.get_queue_url(QueueName=self.settings.queue)["QueueUrl"])
+        return self._url
+
+    def _length(self) -> int:
+        name = "ApproximateNumberOfMessages"
+        held = self._client.get_queue_attributes(QueueUrl=self._address(), AttributeNames=[name])
+        return int(held["Attributes"][name])
+
+    def _send(self, messages: Sequence[Message]) -> set[str]:
         entries = []
         for message in messages:
             entry = {"Id": message.id.replace("-", ""), "MessageBody": message.body}
             if self.settings.is_fifo:
                 entry |= {"MessageGroupId": message.group, "MessageDeduplicationId": message.id}
             entries.append(entry)
-        answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+        answer = self._client.send_message_batch(QueueUrl=self._address(), Entries=entries)
         taken = {entry["Id"] for entry in answer.get("Successful", ())}
         return {message.id for message in messages if message.id.replace("-", "") in taken}

@@ -418,6 +418,35 @@ class SegmentSettings(BaseSettings):
         return tuple(key.strip() for key in self.write_keys.split(",") if key.strip())
 
 
+class DoctorSettings(BaseSettings):
+    """What `wishlist doctor` looks at beside the parts that the other settings name."""
+
+    model_config = SettingsConfigDict(env_prefix="DOCTOR_")
+
+    processes: str = Field(
+        "",
+        pattern=r"^\s*([\w-]+=https?://[^\s,]+(\s*,\s*[\w-]+=https?://[^\s,]+)*)?\s*$",
+        description="Comma-separated NAME=URL of every process that serves /metrics, e.g. "
+        "api=http://api-1:8000,persist=http://persist-1:9100. Several of a name are several workers. `./run up` fills "
+        "it.",
+    )
+    disks: str = Field("/", description="Comma-separated folders whose disks are looked at.")
+    watch_seconds: float = Field(
+        2.0, ge=0, description="How long the API's counters are watched: only what happens then is judged."
+    )
+
+    @property
+    def named_processes(self) -> tuple[tuple[str, str], ...]:
+        """Name and URL of each process."""
+        pairs = (one.strip().partition("=") for one in self.processes.split(",") if one.strip())
+        return tuple((name, url.rstrip("/")) for name, _, url in pairs)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Each folder."""
+        return tuple(folder.strip() for folder in self.disks.split(",") if folder.strip())
+
+
 class LogSettings(BaseSettings):
     """Structured logs."""
 
@@ -452,6 +481,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     ApiSettings,
     AuthSettings,
     SegmentSettings,
+    DoctorSettings,
     LogSettings,
 )
 

@@ -32,6 +32,7 @@ from ops import seed as development_data
 from ops.dashboard import dashboard
 from ops.dead_letters import retention
 from ops.dead_letters.command import dlq
+from ops.doctor.command import doctor
 from ops.erasure.command import delete, erase
 from ops.replay.command import replay
 from ops.simulation.command import simulate
@@ -44,6 +45,7 @@ T = TypeVar("T")
 app.command()(simulate)
 app.command()(dashboard)
 app.command()(replay)
+app.command()(doctor)
 app.add_typer(webhook.app, name="webhook")
 app.add_typer(dlq, name="dlq")
 app.add_typer(archive.app, name="archive")

@@ -1,4 +1,5 @@
-"""The pages of docs/ that are generated, so that they are always true: settings, metrics, the data dictionary."""
+"""The pages of docs/ that are generated, so that they are always true: settings, metrics, symptoms, the data
+dictionary."""
 
 from __future__ import annotations
 
@@ -13,10 +14,11 @@ from pydantic_settings import BaseSettings
 from clients import metrics
 from clients.bigquery import SCHEMAS
 from config.settings import ALL
+from ops.doctor import runbook as symptoms
 from ops.warehouse import TABLES, views
 
 DOCS = Path(__file__).parent.parent / "docs"
-_GENERATED = "<!-- What follows is generated from schemas/bigquery: ./run wishlist documents -->"
+_GENERATED = "<!-- What follows is generated from {}: ./run wishlist documents -->"
 
 
 def configuration() -> str:
@@ -57,9 +59,7 @@ def metrics_page() -> str:
 
 def analytics() -> str:
     """docs/analytics.md: what is written there by hand, and the dictionary of tables and views."""
-    text = (DOCS / "analytics.md").read_text(encoding="utf-8")
-    by_hand, _, _ = text.partition(_GENERATED)
-    lines = [by_hand + _GENERATED, "", "## Data dictionary", ""]
+    lines = [_by_hand("analytics.md", "schemas/bigquery"), "", "## Data dictionary", ""]
     for name, layout in TABLES.items():
         lines += [f"### Table `{name}`", ""]
         where = (
@@ -78,7 +78,24 @@ def analytics() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"configuration.md": configuration, "metrics.md": metrics_page, "analytics.md": analytics}
+def runbook() -> str:
+    """docs/runbook.md: what is written there by hand, and every symptom that `wishlist doctor` may find."""
+    return "\n".join([_by_hand("runbook.md", "ops/doctor"), "", *symptoms.sections()]).rstrip() + "\n"
+
+
+PAGES = {
+    "configuration.md": configuration,
+    "metrics.md": metrics_page,
+    "analytics.md": analytics,
+    "runbook.md": runbook,
+}
+
+
+def _by_hand(page: str, source: str) -> str:
+    """What stands above the mark, and the mark."""
+    mark = _GENERATED.format(source)
+    above, _, _ = (DOCS / page).read_text(encoding="utf-8").partition(mark)
+    return above + mark
 
 
 def _title(model: type[BaseSettings]) -> str:

@@ -108,6 +108,14 @@ class ProgressWatch:
             )
         metrics.STUCK_PARTITIONS.labels(self._engine.group).set(len(stuck))
         metrics.GROUP_WAITING.labels(self._engine.group).set(self._engine.waiting is not None)
+        self._tell_lag(assigned, ends)
+
+    def _tell_lag(self, assigned: Collection[TP], ends: Mapping[tuple[str, int], int]) -> None:
+        """Where an end or a position is not known, the last figure stands."""
+        marks = [(ends.get(tp), self._engine.watermark(tp)) for tp in assigned]
+        known = [(end, mark) for end, mark in marks if end is not None and mark is not None]
+        if len(known) == len(marks):
+            metrics.GROUP_LAG.labels(self._engine.group).set(sum(max(0, end - mark) for end, mark in known))
 
     def _stand(self, tp: TP, end: int | None, passed: float) -> Standing | None:
         held = self._standing.get(tp)

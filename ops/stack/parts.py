@@ -130,6 +130,8 @@ def environment(state: State) -> dict[str, str]:
         "API_TRUSTED_PROXIES": "127.0.0.0/8",
         "JWT_PUBLIC_KEY_FILE": str(state.folder / "jwt" / "public.pem"),
         "JWT_PRIVATE_KEY_FILE": str(state.folder / "jwt" / "private.pem"),
+        "DOCTOR_PROCESSES": ",".join(f"{part.name}={part.address}" for part in processes(state)),
+        "DOCTOR_DISKS": str(state.folder),
     }
 
 

@@ -13,13 +13,16 @@ import yaml
 from prometheus_client import REGISTRY
 
 from clients import metrics  # registers every metric of ours
+from ops.doctor.checks import CHECKS
+from ops.doctor.groups import OTHERS_TARGET, TARGETS, groups
+from sinks import archive, bigquery, digest
 from streams.breaker import State
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CACHED = Path(__file__).parents[2] / ".state" / "cache" / "promtool" / "usr" / "bin" / "promtool"
 PROMETHEUS = DEPLOY / "prometheus"
 PROMTOOL = shutil.which("promtool") or str(CACHED)
-FILES = ("og-renderer", "agents", "dead-letters")
+FILES = ("og-renderer", "agents", "dead-letters", "runbook")
 
 
 def load(*parts: str) -> Any:
@@ -95,14 +98,46 @@ def test_who_hears_of_it_and_no_secret_is_written_down() -> None:
     provisioned = load("grafana", "provisioning", "alerting", "og-renderer.yml")
     points = {point["name"]: {one["type"] for one in point["receivers"]} for point in provisioned["contactPoints"]}
     [policy] = provisioned["policies"]
-    [urgent] = policy["routes"]
+    [database, platform, urgent] = policy["routes"]
     assert points[policy["receiver"]] == {"slack"}
     assert points[urgent["receiver"]] == {"slack", "pagerduty"}
     assert urgent["object_matchers"] == [["severity", "=", "P2"]]
+    # Spec, runbook, "Escalation".
+    for route, name in ((database, "database-oncall"), (platform, "platform-oncall")):
+        assert route["object_matchers"] == [["page", "=", name]]
+        assert points[route["receiver"]] == {"pagerduty"}
+    paged = {name: rule["labels"].get("page") for name, rule in alerts("runbook").items()}
+    assert paged["wishlist-api-unavailable"] == "database-oncall"
+    assert paged["wishlist-kafka-away"] == "platform-oncall"
+    assert alerts("runbook")["wishlist-kafka-away"]["for"] == "30m"
     for point in provisioned["contactPoints"]:
         for receiver in point["receivers"]:
             secret = receiver["settings"].get("url") or receiver["settings"]["integrationKey"]
             assert secret.startswith("$")
+
+
+def test_lag_alerts_ring_at_the_doctors_targets() -> None:
+    limits = {}
+    for name, rule in alerts("agents").items():
+        if name.startswith("wishlist-lag-"):
+            limits[name] = int(rule["expr"].rpartition(" > ")[2]) + 1
+    targets = {group.name: group.target for group in groups()}
+    assert limits == {
+        "wishlist-lag-analytics": targets[bigquery.GROUP],
+        "wishlist-lag-signals": TARGETS["signals"],
+        "wishlist-lag-digest": targets[digest.GROUP],
+        "wishlist-lag-archive": targets[archive.GROUP],
+        "wishlist-lag-other": OTHERS_TARGET,
+    }
+    apart = re.findall(r'!~"(.*)"', alerts("agents")["wishlist-lag-other"]["expr"])[0].split("|")
+    assert {name for name, target in targets.items() if target != OTHERS_TARGET} <= set(apart)
+    assert not {name for name, target in targets.items() if target == OTHERS_TARGET} - {bigquery.GROUP} & set(apart)
+
+
+def test_each_alert_has_its_place_in_the_runbook_and_each_symptom_names_alerts_that_exist() -> None:
+    ringing = {name for file in FILES for name in alerts(file)}
+    named = {name for check in CHECKS for symptom in check.every_symptom for name in symptom.alerts}
+    assert named == ringing
 
 
 def test_datadogs_names_are_the_specs() -> None:

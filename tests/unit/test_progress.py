@@ -69,7 +69,7 @@ class Worker:
 
 
 def gauge(name: str) -> float:
-    metric = {"stuck": metrics.STUCK_PARTITIONS, "waiting": metrics.GROUP_WAITING}[name]
+    metric = {"stuck": metrics.STUCK_PARTITIONS, "waiting": metrics.GROUP_WAITING, "lag": metrics.GROUP_LAG}[name]
     return float(metric.labels("watched")._value.get())
 
 
@@ -83,6 +83,21 @@ def test_records_wait_and_nothing_moves() -> None:
     assert reason is not None
     assert reason.startswith("events[1]: 17 records wait at offset 0, for 1")
     assert gauge("stuck") == 1
+
+
+def test_its_lag_is_what_waits_in_its_partitions() -> None:
+    worker = Worker()
+    worker.log = {A: 17, B: 5}
+    worker.marks[A] = 10
+    worker.run(5)
+    assert gauge("lag") == 12
+    # Without the brokers' word the last figure stands: no lag would look as if all were well.
+    worker.log = {}
+    worker.run(5)
+    assert gauge("lag") == 12
+    worker.assigned = set()
+    worker.run(5)
+    assert gauge("lag") == 0
 
 
 def test_one_that_moves_again_is_stuck_no_more() -> None:
