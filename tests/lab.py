@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ from ops.seed import key_of, seed
 from schemas.codec import Codec, load_schemas
 from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import new_share_token, share_id_for, uuid7
+from sinks.share_store import GROUP
 
 ROOT = Path(__file__).parent.parent
 CODEC = Codec(load_schemas())
@@ -102,7 +104,7 @@ class Lab:
                 on_delivery=lambda error, _: error and failures.append(error),
             )
             producer.poll(0)
-        producer.flush(60)
+        producer.flush(120)
         assert not failures, failures[0]
 
     def produce_events(self, events: Iterable[ShareEvent]) -> None:
@@ -110,10 +112,11 @@ class Lab:
         self.produce((e.share_token, CODEC.encode(e)) for e in events)
 
     def start(self, agent: str = "persist", module: str = "streams", **env: str) -> subprocess.Popen[bytes]:
-        """Start one worker process; *module* is what runs the agent."""
+        """Start one worker process; *module* is what runs the agent, unless it is a process of its own."""
         log = (self.logs / f"{agent}-{len(self.workers)}.log").open("wb")
+        words = [module] if module == agent else [module, agent]
         process = subprocess.Popen(
-            [sys.executable, "-m", module, agent], cwd=ROOT, env={**self.env, **env}, stdout=log, stderr=log
+            [sys.executable, "-m", *words], cwd=ROOT, env={**self.env, **env}, stdout=log, stderr=log
         )
         self.workers.append(process)
         return process
@@ -188,10 +191,12 @@ class Lab:
         row = await self.pool.fetchrow(
             """SELECT count(*) AS shares, coalesce(sum(view_count), 0) AS views,
                       coalesce(sum(raw_view_count), 0) AS raw, coalesce(sum(unique_viewers), 0) AS visitors,
+                      coalesce(sum(items_added), 0) AS added,
                       count(*) FILTER (WHERE is_revoked) AS revoked
                FROM wishlist_shares"""
         )
-        ledger = await self.pool.fetchval("SELECT count(*) FROM ledger")
+        group = GROUP + self.env["STREAM_GROUP_SUFFIX"]
+        ledger = await self.pool.fetchval("SELECT count(*) FROM ledger WHERE consumer_group = $1", group)
         return {**{key: int(value) for key, value in row.items()}, "ledger": ledger}
 
     async def checksums(self) -> dict[str, str]:
@@ -210,10 +215,18 @@ def expected_totals(events: list[ShareEvent]) -> dict[str, int]:
         "shares": len({e.share_token for e in events}),
         "views": len({e.event_id for e in views if not e.is_bot}),
         "raw": len({e.event_id for e in views}),
+        "added": len({e.event_id for e in events if e.event_type is EventType.ITEM_ADDED}),
         "revoked": len({e.share_token for e in events if e.event_type is EventType.REVOKED}),
         "visitors": len({(e.share_token, e.timestamp.date(), e.visitor_hash) for e in views}),
         "ledger": len({e.event_id for e in events}),
     }
+
+
+def free_port() -> str:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 async def eventually(true: Callable[[], Any], within: float, what: str) -> None:
@@ -244,20 +257,24 @@ async def open_database(name: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def open_lab(logs: Path) -> AsyncIterator[Lab]:
-    """A fresh database and fresh topics on the running parts."""
+async def open_lab(logs: Path, brokers: str | None = None) -> AsyncIterator[Lab]:
+    """A fresh database and fresh topics on the running parts; *brokers*: on these three, not on the one of theirs."""
     name = f"lab_{uuid4().hex[:12]}"
     kafka = KafkaSettings(
+        bootstrap_servers=brokers or KafkaSettings().bootstrap_servers,
         events_topic=f"{name}.events",
         dlq_topic=f"{name}.events.dlq",
         segment_topic=f"{name}.segment",
-        replication_factor=1,
-        min_insync_replicas=1,
+        replication_factor=3 if brokers else 1,
+        min_insync_replicas=2 if brokers else 1,
     )
     list(topics.ensure(kafka))
     env = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "KAFKA_REPLICATION_FACTOR": str(kafka.replication_factor),
+        "KAFKA_MIN_INSYNC_REPLICAS": str(kafka.min_insync_replicas),
         "KAFKA_EVENTS_TOPIC": kafka.events_topic,
         "KAFKA_DLQ_TOPIC": kafka.dlq_topic,
         "KAFKA_SEGMENT_TOPIC": kafka.segment_topic,

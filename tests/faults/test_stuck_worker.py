@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,19 +16,13 @@ import asyncpg
 
 from config.settings import PostgresSettings
 from sinks.share_store import GROUP
-from tests.lab import Lab, eventually, expected_totals, story
+from tests.lab import Lab, eventually, expected_totals, free_port, story
 
 QUICK = {"STREAM_PROGRESS_CHECK_SECONDS": "0.3", "STREAM_STUCK_AFTER_SECONDS": "3", "STREAM_RETRY_MAX_SECONDS": "0.5"}
 
 
 def group(lab: Lab) -> str:
     return GROUP + lab.env["STREAM_GROUP_SUFFIX"]
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 def ask(port: str, path: str = "livez") -> tuple[int, str, str]:

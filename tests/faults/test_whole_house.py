@@ -1,0 +1,135 @@
+"""Every sink at once, on three brokers: whatever brokers, database and workers suffer, each has each event once.
+
+The workers are started once; each test adds events of its own, and the verdict is about all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import pytest_asyncio
+
+from schemas.event import ShareEvent
+from tests.cluster import NUMBERS, Cluster
+from tests.every_sink import SINKS, House, begins, lively_story, open_house
+from tests.lab import eventually, open_lab
+
+EVENTS = int(os.environ.get("FAULT_HOUSE_EVENTS", "2000"))
+BROKER_KILLS = int(os.environ.get("FAULT_BROKER_KILLS", "2"))
+TERMINATIONS = int(os.environ.get("FAULT_TERMINATIONS", "10"))
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(1_800)]
+
+
+@dataclass
+class Busy:
+    """The house with a worker of each agent at work, and all that it was ever sent."""
+
+    house: House
+    cluster: Cluster
+    events: list[ShareEvent] = field(default_factory=list)
+
+    def start_workers(self) -> None:
+        """One of each agent, with the place in its group that its predecessor had."""
+        for sink in SINKS:
+            self.house.lab.start(sink.agent, STREAM_INSTANCE_ID=f"{sink.agent}-1")
+
+    @asynccontextmanager
+    async def under_load(self, count: int) -> AsyncIterator[None]:
+        """Events come in, in portions, as long as the block takes; *count* at least."""
+        over = asyncio.Event()
+        portions = [lively_story(max(50, count // 20)) for _ in range(20)]
+
+        async def pour() -> None:
+            while portions or not over.is_set():
+                portion = portions.pop() if portions else lively_story(50)
+                await asyncio.to_thread(self.house.lab.produce_events, portion)
+                self.events += portion
+                await asyncio.sleep(0.2)
+
+        pouring = asyncio.create_task(pour())
+        try:
+            yield
+        finally:
+            over.set()
+            await pouring
+
+    async def verdict(self) -> None:
+        """Each event once in each sink, and Kafka was told of no more."""
+        for sink in SINKS:
+            await sink.holds_each_once(self.house, self.events)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def busy(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Busy]:
+    logs = tmp_path_factory.mktemp("house")
+    async with open_lab(logs, cluster.bootstrap_servers) as lab, open_house(lab) as house:
+        busy = Busy(house, cluster)
+        busy.start_workers()
+        yield busy
+
+
+async def test_leaders_killed_under_load(busy: Busy) -> None:
+    topics = [busy.house.lab.kafka.events_topic, "__consumer_offsets"]
+    async with busy.under_load(EVENTS):
+        for sink in SINKS:
+            await begins(busy.house.lab, sink)
+        for number in range(BROKER_KILLS):
+            leader = await asyncio.to_thread(busy.cluster.leader_of, topics[0], number)
+            busy.cluster.kill(leader)
+            await asyncio.to_thread(busy.cluster.leader_of, topics[0], number)
+            await asyncio.to_thread(busy.cluster.start, leader)
+            await asyncio.to_thread(busy.cluster.heal, topics)
+    await busy.verdict()
+
+
+async def test_everything_produced_twice(busy: Busy) -> None:
+    busy.house.lab.produce_events(busy.events)
+    await busy.verdict()
+
+
+async def test_workers_stopped_in_mid_batch(busy: Busy) -> None:
+    """SIGTERM to all while they write: each ends by itself, and its successor goes on."""
+    before = len(busy.events)
+    async with busy.under_load(EVENTS):
+        await asyncio.sleep(1)
+        workers = [worker for worker in busy.house.lab.workers if worker.poll() is None]
+        for worker in workers:
+            worker.send_signal(signal.SIGTERM)
+        codes = [await asyncio.to_thread(worker.wait, 60) for worker in workers]
+        busy.start_workers()
+    assert codes == [0] * len(SINKS)
+    assert len(busy.events) > before
+    await busy.verdict()
+
+
+async def test_backends_terminated_in_mid_transaction(busy: Busy) -> None:
+    """What PostgreSQL ends of ours, while it is in a transaction, is done again."""
+    ended = 0
+    kill = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+              WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+                AND application_name = 'wishlist-social'"""
+    async with busy.under_load(EVENTS):
+
+        async def enough() -> bool:
+            nonlocal ended
+            ended += await busy.house.lab.pool.fetchval(kill)
+            return ended >= TERMINATIONS
+
+        await eventually(enough, 120, f"{TERMINATIONS} backends terminated")
+    await busy.verdict()
+
+
+async def test_two_of_three_brokers_away(busy: Busy) -> None:
+    """Nothing can be acknowledged: nobody loses its place, and all goes on when they are back."""
+    async with busy.under_load(EVENTS):
+        busy.cluster.kill(*NUMBERS[:2])
+        await asyncio.sleep(float(os.environ.get("FAULT_BROKERS_AWAY_SECONDS", "8")))
+        await asyncio.to_thread(busy.cluster.start, *NUMBERS[:2])
+    await busy.verdict()
