@@ -75,7 +75,7 @@ class SinkUnderTest:
         """Its consumer group."""
         return self.group + lab.env["STREAM_GROUP_SUFFIX"]
 
-    async def holds_each_once(self, house: House, events: Sequence[ShareEvent], within: float = 240) -> None:
+    async def holds_each_once(self, house: House, events: Sequence[ShareEvent], within: float = 600) -> None:
         """The verdict: it has read to the end, has each event once, and Kafka believes no more than it has."""
         group = self.group_in(house.lab)
         await house.lab.applied(group, within)
@@ -183,7 +183,7 @@ async def open_house(lab: Lab) -> AsyncIterator[House]:
         lab.env |= {
             "BIGQUERY_DATASET": warehouse.settings.dataset,
             "BIGQUERY_BATCH_SECONDS": "0.2",
-            "BIGQUERY_BATCH_EVENTS": "100",
+            "BIGQUERY_BATCH_EVENTS": "500",
             "ARCHIVE_PREFIX": f"archive/{name}/",
             "ARCHIVE_BATCH_SECONDS": "0.3",
             "ARCHIVE_BATCH_EVENTS": "300",

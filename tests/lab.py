@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -121,6 +121,21 @@ class Lab:
         self.workers.append(process)
         return process
 
+    def begin_wishlist(self, *words: str) -> subprocess.Popen[str]:
+        """Start the operator's command, with a terminal's width; its output is one text."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "ops.cli", *words], cwd=ROOT, env={**self.env, "COLUMNS": "120"}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    async def wishlist(self, *words: str, code: int = 0, within: float = 120) -> str:
+        """What the operator's command says until it ends, with *code*."""
+        process = self.begin_wishlist(*words)
+        said, _ = await asyncio.to_thread(process.communicate, timeout=within)
+        assert process.returncode == code, said
+        assert "Traceback" not in said
+        return said
+
     def stop_all(self) -> None:
         """Kill what still runs."""
         for process in self.workers:
@@ -199,13 +214,11 @@ class Lab:
         ledger = await self.pool.fetchval("SELECT count(*) FROM ledger WHERE consumer_group = $1", group)
         return {**{key: int(value) for key, value in row.items()}, "ledger": ledger}
 
-    async def checksums(self) -> dict[str, str]:
-        """A digest of every table that the share store writes."""
-        tables = ("wishlist_shares", "share_item_visibility", "share_visitors", "wishlist_items")
-        return {
-            table: await self.pool.fetchval(f"SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t")
-            for table in tables
-        }
+    async def checksums(self, *tables: str, only: Mapping[str, str] | None = None) -> dict[str, str]:
+        """A digest of every table that the share store writes, or of *tables*; *only* some columns of these."""
+        tables = tables or ("wishlist_shares", "share_item_visibility", "share_visitors", "wishlist_items")
+        digest = "SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM (SELECT {} FROM {}) t"
+        return {table: await self.pool.fetchval(digest.format((only or {}).get(table, "*"), table)) for table in tables}
 
 
 def expected_totals(events: list[ShareEvent]) -> dict[str, int]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial, wraps
+from itertools import count
 from typing import Any
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 import clients.postgres
 from clients.bigquery import Warehouse, WarehouseError
@@ -19,24 +21,27 @@ from ops.replay.targets import targets
 from schemas.event import ShareEvent
 from tests.engine_bench import TOPIC, Bench, Log
 from tests.every_sink import SINKS, House, SinkUnderTest, lively_story, open_house
-from tests.lab import CODEC, Lab
+from tests.lab import CODEC, open_lab
 
 STATEMENTS = ("execute", "executemany", "fetch", "fetchrow", "fetchval")
 WAREHOUSE = ("open_stream", "append", "finish", "query")
-EVENTS = 60
+HOW = ("it is not done", "its answer is lost", "a defect")
+EVENTS = 20
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
 
 class Trap:
     """Counts a sink's calls and spoils one of them, before or after it was done."""
 
-    def __init__(self, how: str) -> None:
-        self.how = how
+    def __init__(self) -> None:
+        self.how = ""
         self.spoils = 0
         self.calls = 0
 
-    def set(self, number: int) -> None:
-        """Spoil that call from now on."""
-        self.spoils, self.calls = number, 0
+    def set(self, number: int, how: str = "") -> None:
+        """Spoil that call from now on; 0 spoils none."""
+        self.spoils, self.calls, self.how = number, 0, how
 
     @property
     def has_sprung(self) -> bool:
@@ -86,10 +91,10 @@ def _blocking(trap: Trap, method: Any) -> Any:
     return call
 
 
-@pytest.fixture(params=["it is not done", "its answer is lost", "a defect"])
-def trap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Trap:
+@pytest.fixture
+def trap(monkeypatch: pytest.MonkeyPatch) -> Trap:
     """In the way of every driver."""
-    trap = Trap(request.param)
+    trap = Trap()
     statements = {name: _statement(trap, getattr(asyncpg.Connection, name)) for name in STATEMENTS}
     spoilt = type("SpoiltConnection", (clients.postgres.PlainConnection,), statements)
     monkeypatch.setattr(clients.postgres, "PlainConnection", spoilt)
@@ -99,35 +104,36 @@ def trap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Tra
     return trap
 
 
-@pytest.fixture
-async def house(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    async with open_house(lab) as house:
-        for name, value in {**lab.env, "KAFKA_EVENTS_TOPIC": TOPIC}.items():
-            monkeypatch.setenv(name, value)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    async with open_lab(tmp_path_factory.mktemp("calls")) as lab, open_house(lab) as house:
         yield house
 
 
 @pytest.mark.parametrize("sink", SINKS, ids=lambda sink: sink.agent)
-async def test_each_call_fails_once(house: House, sink: SinkUnderTest, trap: Trap) -> None:
+async def test_each_call_fails_once(
+    house: House, sink: SinkUnderTest, trap: Trap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**house.lab.env, "KAFKA_EVENTS_TOPIC": TOPIC}.items():
+        monkeypatch.setenv(name, value)
     target, group, log = targets()[sink.agent], sink.group_in(house.lab), Log()
     events: list[ShareEvent] = []
-    number = 0
-    while True:
-        number += 1
-        portion = lively_story(EVENTS)
-        for event in portion:
-            log.append(0, CODEC.encode(event))
-        events += portion
-        database = Database(PostgresSettings(dsn=house.lab.dsn))
-        bench = Bench(target.make(database, group), log=log, decode=target.decode(CODEC, group))
-        trap.set(number)
-        await bench.run(EVENTS // 2, within=60)
-        sprung = trap.has_sprung
-        await (await database.pool()).close()
-        assert not bench.dlq.letters
-        if not sprung:
-            break
-    trap.set(0)
-    assert await sink.held(house, group) == sink.owed(events), f"{number - 1} calls"
-    assert number > 5, "there are calls to fail"
-    print(f"{sink.agent}: {number - 1} calls, each failed once: {trap.how}")
+    for how in HOW:
+        for number in count(1):
+            portion = lively_story(EVENTS)
+            for event in portion:
+                log.append(0, CODEC.encode(event))
+            events += portion
+            database = Database(PostgresSettings(dsn=house.lab.dsn))
+            bench = Bench(target.make(database, group), log=log, decode=target.decode(CODEC, group))
+            trap.set(number, how)
+            await bench.run(EVENTS // 2, within=60)
+            sprung = trap.has_sprung
+            trap.set(0)
+            await (await database.pool()).close()
+            assert not bench.dlq.letters
+            if not sprung:
+                break
+        assert number > 5, "there are calls to fail"
+        print(f"{sink.agent}: {number - 1} calls, each failed once: {how}")
+        assert await sink.held(house, group) == sink.owed(events), how
