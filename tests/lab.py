@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -16,7 +17,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import urlopen
 from uuid import uuid4
 
 import asyncpg
@@ -81,6 +84,7 @@ class Lab:
     pool: asyncpg.Pool
     logs: Path
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    log_files: list[Path] = field(default_factory=list)
 
     def produce(self, values: Iterable[tuple[str, bytes]], topic: str | None = None) -> None:
         """Append (key, value) pairs to *topic*, the events' by default, and wait for the broker."""
@@ -113,7 +117,9 @@ class Lab:
 
     def start(self, agent: str = "persist", module: str = "streams", **env: str) -> subprocess.Popen[bytes]:
         """Start one worker process; *module* is what runs the agent, unless it is a process of its own."""
-        log = (self.logs / f"{agent}-{len(self.workers)}.log").open("wb")
+        path = self.logs / f"{agent}-{len(self.workers)}.log"
+        self.log_files.append(path)
+        log = path.open("wb")
         words = [module] if module == agent else [module, agent]
         process = subprocess.Popen(
             [sys.executable, "-m", *words], cwd=ROOT, env={**self.env, **env}, stdout=log, stderr=log
@@ -143,6 +149,11 @@ class Lab:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
                 process.wait(10)
+
+    def clock_off_by(self, hours: float) -> dict[str, str]:
+        """Settings under which a process's clock is *hours* off."""
+        path = f"{ROOT / 'tests' / 'other_clock'}{os.pathsep}{self.env['PYTHONPATH']}"
+        return {"PYTHONPATH": path, "CLOCK_SHIFT_SECONDS": str(3_600 * hours)}
 
     async def watermarks(self, group: str, topic: str | None = None) -> dict[int, int]:
         """The sink's next offset of each partition of *topic*, the events' by default."""
@@ -233,6 +244,18 @@ def expected_totals(events: list[ShareEvent]) -> dict[str, int]:
         "visitors": len({(e.share_token, e.timestamp.date(), e.visitor_hash) for e in views}),
         "ledger": len({e.event_id for e in events}),
     }
+
+
+def health(port: str, path: str = "livez") -> tuple[int, str, str]:
+    """A worker's status, state and reason; status 0 where nobody answers."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as answer:
+            status, body = answer.status, json.load(answer)
+    except HTTPError as error:
+        status, body = error.code, json.load(error)
+    except OSError:
+        return 0, "", ""
+    return status, body["status"], body["reason"] or ""
 
 
 def free_port() -> str:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -41,10 +45,12 @@ class Busy:
     cluster: Cluster
     events: list[ShareEvent] = field(default_factory=list)
 
-    def start_workers(self) -> None:
-        """One of each agent, with the place in its group that its predecessor had."""
-        for sink in SINKS:
-            self.house.lab.start(sink.agent, STREAM_INSTANCE_ID=f"{sink.agent}-1")
+    def start_workers(self, clock_off_by: float = 0) -> None:
+        """One of each agent, in its predecessor's place in the group; clocks are so many hours fast and slow, in turns."""
+        lab = self.house.lab
+        for number, sink in enumerate(SINKS):
+            clock = lab.clock_off_by(clock_off_by * (-1) ** number) if clock_off_by else {}
+            lab.start(sink.agent, STREAM_INSTANCE_ID=f"{sink.agent}-1", **clock)
 
     @asynccontextmanager
     async def under_load(self, count: int) -> AsyncIterator[None]:
@@ -65,6 +71,16 @@ class Busy:
         finally:
             over.set()
             await pouring
+
+    def clock_error(self, worker: int) -> float:
+        """By how many seconds a worker's log is ahead of the time."""
+        log = self.house.lab.log_files[worker]
+        said = re.findall(r'"timestamp": "([^"]+)"', log.read_text())[-1]
+        return datetime.fromisoformat(said).timestamp() - log.stat().st_mtime
+
+    def all_have_said(self, words: str) -> bool:
+        """Whether *words* are in the log of each worker that runs."""
+        return all(words in log.read_text() for log in self.house.lab.log_files[-len(SINKS) :])
 
     async def stop_workers(self) -> list[int]:
         """SIGTERM to all; their exit codes."""
@@ -141,9 +157,12 @@ async def test_workers_stopped_in_mid_batch(busy: Busy) -> None:
     async with busy.under_load(EVENTS):
         await asyncio.sleep(1)
         codes = await busy.stop_workers()
-        busy.start_workers()
+        # Their successors have clocks that are an hour fast or slow, from here on: no effect may come of that.
+        busy.start_workers(clock_off_by=1)
     assert codes == [0] * len(SINKS)
     await busy.verdict()
+    off = [busy.clock_error(worker) for worker in range(-len(SINKS), 0)]
+    assert [round(seconds / 3_600) for seconds in off] == [1, -1] * (len(SINKS) // 2)
 
 
 async def test_backends_terminated_in_mid_transaction(busy: Busy) -> None:
@@ -160,6 +179,26 @@ async def test_backends_terminated_in_mid_transaction(busy: Busy) -> None:
             return ended >= TERMINATIONS
 
         await eventually(enough, 120, f"{TERMINATIONS} backends terminated")
+    await busy.verdict()
+
+
+async def test_no_connection_left(busy: Busy) -> None:
+    """PostgreSQL has as many clients as it takes: every worker waits, and goes on when there is room."""
+    lab, taken = busy.house.lab, []
+    async with busy.under_load(EVENTS):
+        give_up = time.monotonic() + 60
+        while not busy.all_have_said("too many clients"):
+            assert time.monotonic() < give_up, "not every worker has been refused a connection"
+            await lab.pool.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid() AND application_name = 'wishlist-social'"
+            )
+            with suppress(asyncpg.TooManyConnectionsError):
+                while True:
+                    taken.append(await asyncpg.connect(lab.dsn))
+            await asyncio.sleep(0.5)
+        for connection in taken:
+            await connection.close()
     await busy.verdict()
 
 
