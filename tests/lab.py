@@ -180,8 +180,8 @@ class Lab:
         consumer.close()
         return ends
 
-    def dead_letters(self, expected: int) -> list[tuple[dict[str, str], bytes | None]]:
-        """Headers and value of each record in the DLQ, as soon as *expected* are there."""
+    def dead_letters(self, expected: int, within: float = 30) -> list[tuple[dict[str, str], bytes | None]]:
+        """Headers and value of each record in the DLQ, as soon as *expected* are there, or those there are then."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.kafka.bootstrap_servers,
@@ -194,7 +194,7 @@ class Lab:
         )
         consumer.assign([TopicPartition(self.kafka.dlq_topic, n, 0) for n in range(3)])
         letters = []
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + within
         while len(letters) < expected and time.monotonic() < deadline:
             message = consumer.poll(0.5)
             if message is not None and message.error() is None:

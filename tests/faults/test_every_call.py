@@ -26,7 +26,8 @@ from tests.lab import CODEC, open_lab
 STATEMENTS = ("execute", "executemany", "fetch", "fetchrow", "fetchval")
 WAREHOUSE = ("open_stream", "append", "finish", "query")
 HOW = ("it is not done", "its answer is lost", "a defect")
-EVENTS = 20
+# So many that a share is made, looked at, taken from and ended.
+EVENTS = 41
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
@@ -127,7 +128,7 @@ async def test_each_call_fails_once(
             database = Database(PostgresSettings(dsn=house.lab.dsn))
             bench = Bench(target.make(database, group), log=log, decode=target.decode(CODEC, group))
             trap.set(number, how)
-            await bench.run(EVENTS // 2, within=60)
+            await bench.run(EVENTS // 2 + 1, within=60)
             sprung = trap.has_sprung
             trap.set(0)
             await (await database.pool()).close()

@@ -46,7 +46,7 @@ class Busy:
     events: list[ShareEvent] = field(default_factory=list)
 
     def start_workers(self, clock_off_by: float = 0) -> None:
-        """One of each agent, in its predecessor's place in the group; clocks are so many hours fast and slow, in turns."""
+        """One of each agent, in its predecessor's place in the group; clocks are fast and slow by so many hours."""
         lab = self.house.lab
         for number, sink in enumerate(SINKS):
             clock = lab.clock_off_by(clock_off_by * (-1) ** number) if clock_off_by else {}
@@ -56,11 +56,11 @@ class Busy:
     async def under_load(self, count: int) -> AsyncIterator[None]:
         """Events come in, in portions, as long as the block takes; *count* at least."""
         over = asyncio.Event()
-        portions = [lively_story(max(50, count // 20)) for _ in range(20)]
+        portions = [lively_story(count // 20 + 1) for _ in range(20)]
 
         async def pour() -> None:
             while portions or not over.is_set():
-                portion = portions.pop() if portions else lively_story(50)
+                portion = portions.pop() if portions else lively_story(51)
                 await asyncio.to_thread(self.house.lab.produce_events, portion)
                 self.events += portion
                 await asyncio.sleep(0.5)
