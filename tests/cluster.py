@@ -29,6 +29,7 @@ class Cluster:
         self._brokers = dict(zip(NUMBERS, ports, strict=False))
         self._controllers = dict(zip(NUMBERS, ports[len(NUMBERS) :], strict=False))
         self._folder = folder
+        self.data = {number: folder / str(number) for number in NUMBERS}
         self._java = kafka_java(ROOT / ".state" / "cache")
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self.bootstrap_servers = ",".join(f"127.0.0.1:{port}" for port in self._brokers.values())
@@ -58,10 +59,22 @@ class Cluster:
 
     def kill(self, *numbers: int) -> None:
         """SIGKILL brokers, and wait until they are gone."""
-        for number in numbers:
-            self._processes[number].kill()
-        for number in numbers:
-            self._processes.pop(number).wait(10)
+        gone = [self._processes.pop(number) for number in numbers]
+        for process in gone:
+            process.kill()
+        for process in gone:
+            process.wait(10)
+
+    def move(self, number: int, folder: Path) -> None:
+        """Put the data of a broker that does not run into another folder."""
+        # Its indices are mostly holes.
+        subprocess.run(["cp", "-a", "--sparse=always", f"{self.data[number]}/.", str(folder)], check=True)
+        self.data[number] = folder
+        self._write_properties(number)
+
+    def is_alive(self, number: int) -> bool:
+        """Whether the broker's process runs."""
+        return self._processes[number].poll() is None
 
     def leader_of(self, topic: str, partition: int) -> int:
         """The broker that leads the partition by now; waits where there is none."""
@@ -106,7 +119,7 @@ class Cluster:
             "advertised.listeners": f"PLAINTEXT://{broker}",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "log.dirs": str(self._folder / f"{number}"),
+            "log.dirs": str(self.data[number]),
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": "3",
             "offsets.topic.num.partitions": "8",
