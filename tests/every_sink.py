@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -43,22 +44,28 @@ class House:
     push_services: PushServices
     device: str
 
-    async def archived(self, group: str) -> Counter[str]:
-        """How often each event is in the archive's listed files."""
-        database = Database(PostgresSettings(dsn=self.lab.dsn))
-        try:
-            found = [one async for one in ArchiveReader(database, self.store, group).events()]
-            assert [fault async for fault in faults_of(database, self.store, group)] == []
-        finally:
-            await (await database.pool()).close()
-        for number in range(12):
-            offsets = [one.origin.offset for one in found if one.origin.partition == number]
-            assert offsets == sorted(set(offsets)), "in the order in which they lie in the topic"
-        return Counter(str(one.event.event_id) for one in found)
-
     async def counted(self, sql: str, *arguments: object) -> Counter[str]:
         """The rows of *sql*, each a key and a number."""
         return Counter({str(key): int(number) for key, number in await self.lab.pool.fetch(sql, *arguments)})
+
+
+async def archived(lab: Lab, store: ObjectStore, group: str) -> list[ShareEvent]:
+    """What the archive's listed files hold; each of them is whole, and in the order of the topic."""
+    database = Database(PostgresSettings(dsn=lab.dsn))
+    try:
+        found = [one async for one in ArchiveReader(database, store, group).events()]
+        assert [fault async for fault in faults_of(database, store, group)] == []
+    finally:
+        await (await database.pool()).close()
+    for number in range(12):
+        offsets = [one.origin.offset for one in found if one.origin.partition == number]
+        assert offsets == sorted(set(offsets)), "in the order in which they lie in the topic"
+    return [one.event for one in found]
+
+
+def ids_of(events: Iterable[ShareEvent]) -> Counter[str]:
+    """How often each event is among them."""
+    return Counter(str(event.event_id) for event in events)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +82,41 @@ class SinkUnderTest:
         """Its consumer group."""
         return self.group + lab.env["STREAM_GROUP_SUFFIX"]
 
-    async def holds_each_once(self, house: House, events: Sequence[ShareEvent], within: float = 600) -> None:
+    async def holds_each_once(self, house: House, events: Sequence[ShareEvent], within: float = 1_800) -> None:
         """The verdict: it has read to the end, has each event once, and Kafka believes no more than it has."""
         group = self.group_in(house.lab)
         await house.lab.applied(group, within)
         assert await self.held(house, group) == self.owed(events), self.agent
-        committed, marks = house.lab.committed(group), await house.lab.watermarks(group)
+        await self.kafka_is_never_ahead(house.lab)
+
+    async def kafka_is_never_ahead(self, lab: Lab) -> None:
+        """What Kafka believes that the group has done, the sink has applied."""
+        group = self.group_in(lab)
+        # In this order: the sink may go on meanwhile.
+        committed = await asyncio.to_thread(lab.committed, group)
+        marks = await lab.watermarks(group)
         assert all(offset <= marks.get(number, 0) for number, offset in committed.items()), (committed, marks)
+
+    async def kafka_is_told(self, lab: Lab) -> None:
+        """In the end Kafka believes just what the sink has applied, so that lag can be read off."""
+
+        async def told() -> bool:
+            group = self.group_in(lab)
+            return await asyncio.to_thread(lab.committed, group) == await lab.watermarks(group)
+
+        await eventually(told, 90, f"Kafka is told what {self.agent} has")
+
+    async def progress(self, lab: Lab) -> int:
+        """Offsets that it has applied, in all."""
+        return sum((await lab.watermarks(self.group_in(lab))).values())
+
+    async def begins(self, house: House, above: int = -1) -> None:
+        """Wait until it has got further than *above*."""
+
+        async def moving() -> bool:
+            return await self.progress(house.lab) > above and bool(await house.lab.watermarks(self.group_in(house.lab)))
+
+        await eventually(moving, 120, f"{self.agent} is at work")
 
 
 async def _share_store(house: House, _: str) -> Counter[str]:
@@ -113,12 +148,23 @@ async def _webhook(house: House, _: str) -> Counter[str]:
     return await house.counted("SELECT body::json->'data'->>'event_id', count(*) FROM webhook_deliveries GROUP BY 1")
 
 
-async def _warehouse(house: House, _: str) -> Counter[str]:
+async def _warehouse(house: House, group: str) -> Counter[str]:
+    await _no_open_notes(house, group)
     return Counter(row["event_id"] for row in await rows_of(house.warehouse, "event_id"))
 
 
-async def _segment(house: House, _: str) -> Counter[str]:
+async def _segment(house: House, group: str) -> Counter[str]:
+    await _no_open_notes(house, group)
     return Counter(row["id"] for row in await rows_of(house.warehouse, "id", "segment_messages"))
+
+
+async def _no_open_notes(house: House, group: str) -> None:
+    notes = "SELECT count(*) FROM warehouse_appends WHERE consumer_group = $1"
+    assert await house.lab.pool.fetchval(notes, group) == 0, "an append whose fate nobody has asked for"
+
+
+async def _archive(house: House, group: str) -> Counter[str]:
+    return ids_of(await archived(house.lab, house.store, group))
 
 
 def _unique(events: Iterable[ShareEvent]) -> list[ShareEvent]:
@@ -136,8 +182,8 @@ def _told(events: Sequence[ShareEvent]) -> Counter[str]:
     return Counter({"views": kinds[EventType.VIEWED], "items": kinds[EventType.ITEM_ADDED]})
 
 
-def _ids(events: Sequence[ShareEvent]) -> Counter[str]:
-    return Counter({str(event.event_id) for event in events})
+def _ids(events: Iterable[ShareEvent]) -> Counter[str]:
+    return ids_of(_unique(events))
 
 
 SINKS = (
@@ -152,7 +198,7 @@ SINKS = (
     SinkUnderTest(agent="warehouse", group=bigquery.GROUP, owed=_ids, held=_warehouse),
     SinkUnderTest(agent="segment", group=segment.GROUP, held=_segment,
                   owed=lambda events: Counter({said.message_id for event in events if (said := said_by(event))})),
-    SinkUnderTest(agent="archive", group=archive.GROUP, owed=_ids, held=House.archived),
+    SinkUnderTest(agent="archive", group=archive.GROUP, owed=_ids, held=_archive),
 )  # fmt: skip
 
 
@@ -193,7 +239,7 @@ async def open_house(lab: Lab) -> AsyncIterator[House]:
             "PUSH_COLLAPSE_SECONDS": "1",
             # Pictures are tested on their own (test_render_faults.py); here nobody draws any.
             "RENDERER_URL": NOWHERE,
-            "STREAM_MAX_POLL_RECORDS": "100",
+            "STREAM_MAX_POLL_RECORDS": "50",
             "STREAM_RETRY_MAX_SECONDS": "1",
         }
         with open_receiver() as receiver:
@@ -212,12 +258,3 @@ async def open_house(lab: Lab) -> AsyncIterator[House]:
                 await services.close()
                 async for stored in store.listing(lab.env["ARCHIVE_PREFIX"]):
                     await store.delete(stored.key)
-
-
-async def begins(lab: Lab, sink: SinkUnderTest, above: int = 0) -> None:
-    """Wait until *sink* has got further than *above* offsets in all."""
-
-    async def moving() -> bool:
-        return sum((await lab.watermarks(sink.group_in(lab))).values()) > above
-
-    await eventually(moving, 90, f"{sink.agent} applies something")

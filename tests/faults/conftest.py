@@ -11,6 +11,7 @@ import pytest
 from clients.bigquery import Warehouse
 from tests.cluster import Cluster, open_cluster
 from tests.lab import Lab, open_lab
+from tests.trap import Trap, set_trap
 from tests.warehouse import open_warehouse
 
 
@@ -30,3 +31,8 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
 def cluster() -> Iterator[Cluster]:
     with open_cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def trap(monkeypatch: pytest.MonkeyPatch) -> Trap:
+    return set_trap(monkeypatch)
