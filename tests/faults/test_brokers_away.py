@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 from config.settings import AuthSettings
 from ops.tokens import signer
 from schemas.codec import Origin
-from schemas.event import EventType
+from schemas.event import EventType, ShareEvent
 from sinks.share_store import GROUP
 from tests.cluster import Cluster
 from tests.lab import CODEC, Lab, eventually, free_port, open_lab
@@ -70,14 +70,25 @@ async def share_and_end(api: httpx.AsyncClient) -> str:
     return token
 
 
-def in_topic(lab: Lab) -> dict[str, list[EventType]]:
+async def toggle_until(over: asyncio.Event, api: httpx.AsyncClient, token: str) -> int:
+    """Show and hide an item of the share in turns, one answer after another; how many times."""
+    count = 0
+    while not over.is_set():
+        answer = await api.put(f"{WISHLIST}/shares/{token}/items/item_abc123", json={"visible": bool(count % 2)})
+        assert answer.is_success, answer.text
+        count += 1
+        await asyncio.sleep(0.05)
+    return count
+
+
+def in_topic(lab: Lab) -> dict[str, list[ShareEvent]]:
     """Each share's events as Kafka has them, in order; what is there twice counts where it is first."""
     topic = lab.kafka.events_topic
     consumer = Consumer({"bootstrap.servers": lab.kafka.bootstrap_servers, "group.id": "order"})
     ends = lab.end_offsets()
     consumer.assign([TopicPartition(topic, number, 0) for number in ends])
     seen: set[object] = set()
-    order: dict[str, list[EventType]] = defaultdict(list)
+    order: dict[str, list[ShareEvent]] = defaultdict(list)
     left = sum(ends.values())
     while left:
         records = consumer.consume(1_000, 10)
@@ -89,7 +100,7 @@ def in_topic(lab: Lab) -> dict[str, list[EventType]]:
             origin = Origin(topic, record.partition(), record.offset(), record.timestamp()[1])
             event = CODEC.decode(record.value(), origin)
             if event.event_id not in seen:
-                order[event.share_token].append(event.event_type)
+                order[event.share_token].append(event)
             seen.add(event.event_id)
     consumer.close()
     return order
@@ -98,33 +109,43 @@ def in_topic(lab: Lab) -> dict[str, list[EventType]]:
 async def test_creation_goes_on_and_order_is_kept(lab: Lab, cluster: Cluster, api: httpx.AsyncClient) -> None:
     lab.start()
     tokens = [await share_and_end(api)]
+    made = await api.post(f"{WISHLIST}/share", json={"channel": "copy_link"})
+    toggled = made.json()["share_token"]
     await lab.applied(GROUP + lab.env["STREAM_GROUP_SUFFIX"])
     cluster.kill(1, 2)
+    enough = asyncio.Event()
+    toggling = asyncio.create_task(toggle_until(enough, api, toggled))
     over = time.monotonic() + AWAY_SECONDS
     while time.monotonic() < over:
         tokens += await asyncio.gather(*(share_and_end(api) for _ in range(5)))
     away = len(tokens) - 1
-    assert await lab.pool.fetchval("SELECT count(DISTINCT share_token) FROM event_outbox") == away
+    assert await lab.pool.fetchval("SELECT count(DISTINCT share_token) FROM event_outbox") == away + 1
 
-    # Shares go on being made while the outbox empties: these must not overtake what waits of their own share only.
+    # It all goes on while the outbox empties: nothing may overtake what waits there of its own share.
     returning = asyncio.create_task(asyncio.to_thread(cluster.start, 1, 2))
     while not returning.done():
         tokens.append(await share_and_end(api))
     await returning
 
     async def sent() -> bool:
-        return not await lab.pool.fetchval("SELECT count(*) FROM event_outbox")
+        return not await lab.pool.fetchval("SELECT count(*) FROM event_outbox WHERE share_token <> $1", toggled)
 
     await eventually(sent, 120, "the outbox is empty")
+    enough.set()
+    toggles = await toggling
+    await eventually(lambda: lab.pool.fetchval("SELECT count(*) = 0 FROM event_outbox"), 60, "the outbox is empty")
     await lab.applied(GROUP + lab.env["STREAM_GROUP_SUFFIX"])
+    found = await asyncio.to_thread(in_topic, lab)
     # A view goes its own way: it may come at any place behind its share's making.
-    order = await asyncio.to_thread(in_topic, lab)
-    expected = [EventType.CREATED, EventType.SETTINGS_CHANGED, EventType.REVOKED]
-    wrong = {
-        token: order[token] for token in tokens if [k for k in order[token] if k is not EventType.VIEWED] != expected
+    order = {
+        token: [one for one in events if one.event_type is not EventType.VIEWED] for token, events in found.items()
     }
-    assert wrong == {}
-    assert set(order) == set(tokens), "no share but those that were answered"
+    for events in order.values():
+        assert [one.timestamp for one in events] == sorted(one.timestamp for one in events), "as they were answered"
+    expected = [EventType.CREATED, EventType.SETTINGS_CHANGED, EventType.REVOKED]
+    assert {token: [one.event_type for one in order[token]] for token in tokens} == dict.fromkeys(tokens, expected)
+    assert len(order[toggled]) == 1 + toggles
+    assert set(order) == {*tokens, toggled}, "no share but those that were answered"
 
     async def counted() -> bool:
         found = (await lab.totals())["raw"]
@@ -132,5 +153,5 @@ async def test_creation_goes_on_and_order_is_kept(lab: Lab, cluster: Cluster, ap
 
     await eventually(counted, 60, "each view once")
     totals = await lab.totals()
-    assert totals["shares"] == totals["revoked"] == len(tokens)
-    print(f"{away} shares made while two of three brokers were away")
+    assert totals["shares"] - 1 == totals["revoked"] == len(tokens)
+    print(f"{away} shares made while two of three brokers were away, and {toggles} changes of one")
