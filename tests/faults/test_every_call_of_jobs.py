@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
+import clients.postgres
 from clients.postgres import Database
 from config.settings import DigestSettings, PostgresSettings
 from ops.seed import key_of
@@ -120,3 +123,36 @@ async def test_each_call_fails_once(lab: Lab, trap: Trap, job: Job) -> None:
         assert call > 4, "there are calls to fail"
         print(f"{job.name}: {call - 1} calls, each failed once: {how}")
         assert [row[1] for row in await lab.pool.fetch(job.done)] == [1] * number
+
+
+@pytest.mark.parametrize("job", JOBS[:2], ids=lambda job: job.name)
+async def test_a_connection_is_ended_just_as_it_is_taken(lab: Lab, monkeypatch: pytest.MonkeyPatch, job: Job) -> None:
+    """asyncpg calls that an internal error of its own; the job goes on, and its worker with it."""
+    await lab.pool.execute("UPDATE users SET quiet_start = NULL, quiet_end = NULL, time_zone = 'UTC'")
+    await lab.pool.execute(
+        "INSERT INTO devices (user_id, platform, token) VALUES ($1, 'android', 'one')", key_of("user_maya")
+    )
+    await job.prepare(lab, 1)
+    ended = 0
+
+    async def fetch(self: asyncpg.Connection, *words: Any) -> Any:
+        nonlocal ended
+        if not ended:
+            ended += 1
+            raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+        return await asyncpg.Connection.fetch(self, *words)
+
+    monkeypatch.setattr(clients.postgres.PlainConnection, "fetch", fetch, raising=False)
+    database = Database(PostgresSettings(dsn=lab.dsn))
+    closer = DigestCloser(database, DigestSettings(), lambda: _NINE + timedelta(days=1))
+    running = asyncio.create_task(closer.run() if job.name == "digests" else PushAnnouncer(database).run(0.1))
+
+    async def done() -> bool:
+        assert not running.done(), running
+        return [row[1] for row in await lab.pool.fetch(job.done)] == [1]
+
+    await eventually(done, 30, "it is done")
+    assert ended
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await (await database.pool()).close()

@@ -144,6 +144,8 @@ class Busy:
         """Each event once in each sink, and Kafka was told of no more."""
         for sink in SINKS:
             await sink.holds_each_once(self.house, self.events)
+        ends = {worker.poll() for worker in self.house.lab.workers}
+        assert ends <= {None, 0, -signal.SIGKILL}, "none has ended that was not told to"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

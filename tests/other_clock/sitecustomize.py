@@ -6,12 +6,20 @@ import ctypes
 import datetime
 import gc
 import os
+import sys
 import time
 
 _shift = float(os.environ["CLOCK_SHIFT_SECONDS"])
 _time, _time_ns = time.time, time.time_ns
 
-time.time = lambda: _time() + _shift
+
+def _shifted() -> float:
+    # gRPC says by this clock until when it waits, to code in C whose clock is right.
+    asks = sys._getframe(1).f_globals.get("__name__", "")
+    return _time() if asks.startswith("grpc") else _time() + _shift
+
+
+time.time = _shifted
 time.time_ns = lambda: _time_ns() + int(_shift * 1e9)
 
 # The class is made in C and takes no new attributes, so they are put where it keeps them.
