@@ -142,6 +142,7 @@ def install(app: FastAPI) -> None:
 DATABASE_AWAY: tuple[type[Exception], ...] = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection that is ended just as it is taken
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,

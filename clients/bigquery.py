@@ -74,6 +74,11 @@ class Warehouse:
             transport=BigQueryWriteGrpcTransport(channel=channel)
         )
 
+    @property
+    def _one_try(self) -> dict[str, Any]:
+        # Google's own tries go on for 20 minutes and more, two apart in the end, and tell nobody what they wait for.
+        return {"timeout": self.settings.timeout_seconds, "retry": None}
+
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """The rows of *sql*."""
         config = bigquery.QueryJobConfig(query_parameters=list(parameters))
@@ -88,9 +93,7 @@ class Warehouse:
         parent = f"projects/{self.settings.project}/datasets/{self.settings.dataset}/tables/{table}"
         wanted = types.WriteStream(type_=types.WriteStream.Type.COMMITTED)
         try:
-            made = self._writer.create_write_stream(
-                parent=parent, write_stream=wanted, timeout=self.settings.timeout_seconds
-            )
+            made = self._writer.create_write_stream(parent=parent, write_stream=wanted, **self._one_try)
         except (GoogleAPICallError, GoogleAuthError, OSError) as error:
             raise WarehouseError(f"{type(error).__name__}: {error}") from error
         return WriteStream(made.name)
@@ -110,7 +113,7 @@ class Warehouse:
             ),
         )
         try:
-            answers = list(self._writer.append_rows(iter([request]), timeout=self.settings.timeout_seconds))
+            answers = list(self._writer.append_rows(iter([request]), **self._one_try))
         except (GoogleAPICallError, GoogleAuthError, OSError) as error:
             raise WarehouseError(f"{type(error).__name__}: {error}") from error
         if not answers:
@@ -126,7 +129,7 @@ class Warehouse:
     def finish(self, stream: str) -> int | None:
         """Let nobody append to *stream* any more; how many rows it took, or None where it is not known any more."""
         try:
-            done = self._writer.finalize_write_stream(name=stream, timeout=self.settings.timeout_seconds)
+            done = self._writer.finalize_write_stream(name=stream, **self._one_try)
         except NotFound:
             return None
         except (GoogleAPICallError, GoogleAuthError, OSError) as error:

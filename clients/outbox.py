@@ -10,6 +10,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from clients import metrics
 from clients.logs import get_logger
+from clients.postgres import FAULTS
 from clients.producer import BrokerUnavailable, EventProducer
 from schemas.codec import Codec
 from schemas.event import ShareEvent
@@ -61,7 +62,7 @@ class OutboxRelay:
                         except BaseException:
                             connection.terminate()  # and the lock goes with it
                             raise
-            except (BrokerUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (*FAULTS, BrokerUnavailable) as error:
                 get_logger().info("outbox relay waits", error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(_PAUSE_SECONDS)
 

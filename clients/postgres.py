@@ -8,6 +8,10 @@ import asyncpg
 
 from config.settings import PostgresSettings
 
+# What the driver raises while the database is away, comes back, or ends a connection. InternalClientError is no
+# defect: a pool may hand out a connection in the very moment in which the server says that it ends it.
+FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
+
 
 class PlainConnection(asyncpg.Connection):
     """Leaves nothing behind when it goes back to the pool, and so needs no round trip to be cleaned.

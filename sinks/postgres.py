@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 from schemas.event import ShareEvent
 from sinks.contract import Applied, Batch, Fenced, GroupStopped, Move, Partition, Reject, Retry
 from sinks.lanes import group_of
@@ -51,7 +51,7 @@ async def _connection(database: Database) -> AsyncIterator[PoolConnectionProxy]:
     pool = await database.pool()
     try:
         connection = await pool.acquire(timeout=10)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+    except FAULTS as error:
         raise Retry(f"{type(error).__name__}: {error}") from error
     try:
         yield connection

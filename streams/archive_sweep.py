@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-import asyncpg
-
 from clients import metrics
 from clients.logs import get_logger
 from clients.objects import ObjectStore, ObjectStoreError
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 from config.settings import ArchiveSettings
 from sinks.archive import LONGEST_UNLISTED
 
@@ -35,7 +33,7 @@ class ArchiveSweep:
                 removed = await self.sweep()
                 get_logger().info("the archive is swept", removed=removed)
                 await asyncio.sleep(self._settings.sweep_seconds)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ObjectStoreError) as error:
+            except (*FAULTS, ObjectStoreError) as error:
                 get_logger().warning("the archive's sweep waits", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(_RETRY_SECONDS)
 

@@ -20,7 +20,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from clients import metrics
 from clients.logs import get_logger
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 from config.settings import DigestSettings
 from notifications.digest import by_owner, content_of, digest_id
 from notifications.schedule import UnknownZone, day_to_close, next_close, zone_of
@@ -72,7 +72,7 @@ class DigestCloser:
                 done = await self.round()
                 if not done.days and not done.planned:
                     await asyncio.sleep(self._settings.check_seconds)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except FAULTS as error:
                 get_logger().warning("closing days waits", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(_RETRY_SECONDS)
 

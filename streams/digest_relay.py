@@ -16,7 +16,7 @@ import orjson
 
 from clients import metrics
 from clients.logs import get_logger
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 from clients.queue import MOST_AT_ONCE, Message, NotificationQueue, QueueError
 from clients.unsubscribe import UnsubscribeLinks, Wish
 from config.settings import DigestSettings
@@ -61,7 +61,7 @@ class DigestRelay:
             try:
                 if not await self.send_some():
                     await asyncio.sleep(self._settings.check_seconds)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except FAULTS as error:
                 get_logger().warning("the digests wait", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(1)
 

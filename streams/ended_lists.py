@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 
-import asyncpg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from clients.cdn import CdnPurge, picture_url, share_url
 from clients.links import end_list
 from clients.logs import get_logger
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 from config.settings import ApiSettings
 
 _IDLE_SECONDS = 1.0
@@ -38,7 +37,7 @@ class EndedLists:
             try:
                 if not await self.round():
                     await asyncio.sleep(_IDLE_SECONDS)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError) as error:
+            except (*FAULTS, RedisError) as error:
                 get_logger().warning("links wait to be ended", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(_RETRY_SECONDS)
 

@@ -16,7 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from clients import metrics, outbox
 from clients.log_ends import LogEnds
 from clients.logs import get_logger
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 from config.settings import ExpirySettings
 from schemas.codec import Codec
 from schemas.event import Channel, EventType, ShareEvent
@@ -90,7 +90,7 @@ class ExpirySweep:
         while True:
             try:
                 await self.sweep(await self._database.pool())
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except FAULTS as error:
                 get_logger().warning("the expiry sweep waits", error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(self._settings.every_seconds)
 

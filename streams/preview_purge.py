@@ -9,7 +9,7 @@ import asyncpg
 
 from clients.logs import get_logger
 from clients.objects import ObjectStore, ObjectStoreError, content_key, preview_key
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 
 _IDLE_SECONDS = 1.0
 _AT_ONCE = 20
@@ -45,7 +45,7 @@ class PreviewPurge:
         while True:
             try:
                 purged = await self.round(await self._database.pool())
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ObjectStoreError) as error:
+            except (*FAULTS, ObjectStoreError) as error:
                 get_logger().warning("pictures wait to be removed", error=f"{type(error).__name__}: {error}")
                 purged = 0
             if not purged:

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from cards.data import HEIGHT, WIDTH
 from clients import breaker_board, metrics
 from clients.logs import get_logger
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 from config.settings import BreakerSettings, RedisSettings, RendererSettings
 from streams.breaker import CircuitBreaker, State
 from streams.preview_card import card_of
@@ -93,7 +93,7 @@ class PreviewRelay:
                     found = not self._forced_open and await self._fallback.draw_one(pool)
                 if not found:
                     await asyncio.sleep(_IDLE_SECONDS)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except FAULTS as error:
                 get_logger().warning("preview relay waits", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(1)
 

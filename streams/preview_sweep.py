@@ -12,7 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from clients import metrics
 from clients.logs import get_logger
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 from config.settings import SweepSettings
 
 _AT_ONCE = 1_000
@@ -65,6 +65,6 @@ class PreviewSweep:
                     swept = await sweep(connection, self._settings)
                 get_logger().info("pictures swept", **swept)
                 await asyncio.sleep(self._settings.every_hours * 3_600)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except FAULTS as error:
                 get_logger().warning("the sweep waits", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(_RETRY_SECONDS)

@@ -12,7 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from clients import metrics
 from clients.logs import get_logger
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 from notifications.quiet import quiet_until
 from notifications.schedule import UnknownZone, zone_of
 
@@ -46,7 +46,7 @@ class PushAnnouncer:
             try:
                 if not await self.round():
                     await asyncio.sleep(check_seconds)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except FAULTS as error:
                 get_logger().warning("announcing waits", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(1)
 

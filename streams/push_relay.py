@@ -14,7 +14,7 @@ import asyncpg
 
 from clients import metrics
 from clients.logs import get_logger
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 from clients.push_gateway import Answer, PushGateway, PushMessage, Verdict
 from config.settings import PushSettings
 from notifications.push import words
@@ -23,7 +23,6 @@ from streams.push_announce import CATEGORY, CHANNEL
 _LEASE_SECONDS = 60
 _LONGEST_PAUSE_SECONDS = 300
 _LONGEST_ASKED_SECONDS = 3_600
-_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 # What nobody wants any more, what comes too late, and what would now reach another person's hands.
 _DROP = f"""
@@ -83,7 +82,7 @@ class PushRelay:
             while True:
                 try:
                     found = await self.start_some()
-                except _ERRORS as error:
+                except FAULTS as error:
                     get_logger().warning("pushes wait", error=f"{type(error).__name__}: {error}")
                     await asyncio.sleep(1)
                     continue
@@ -125,7 +124,7 @@ class PushRelay:
         metrics.PUSHES.labels(str(answer.verdict)).inc()
         try:
             await self._note(pool, row, answer)
-        except _ERRORS as error:
+        except FAULTS as error:
             # The lease runs out, and it goes out once more.
             get_logger().warning(
                 "a push is not noted", delivery=str(row["id"]), error=f"{type(error).__name__}: {error}"

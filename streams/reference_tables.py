@@ -20,7 +20,7 @@ from clients import metrics
 from clients.bigquery import RowsRefused, Warehouse, WarehouseError
 from clients.bigquery_rows import RowFormat
 from clients.logs import get_logger
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 
 _RETRY_SECONDS = 60.0
 # An append may have 10 MB.
@@ -118,6 +118,6 @@ class ReferenceTables:
                 metrics.REFERENCE_REFRESHED.set_to_current_time()
                 get_logger().info("reference tables refreshed", **written)
                 await asyncio.sleep(self._warehouse.settings.reference_seconds)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, WarehouseError, RowsRefused) as error:
+            except (*FAULTS, WarehouseError, RowsRefused) as error:
                 get_logger().warning("the reference tables wait", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(_RETRY_SECONDS)

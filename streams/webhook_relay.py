@@ -15,12 +15,11 @@ import asyncpg
 
 from clients import metrics
 from clients.logs import get_logger
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 from clients.webhook_call import Answer, WebhookCaller
 from config.settings import WebhookSettings
 
 _LEASE_SPARE_SECONDS = 5
-_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 _TAKE = """
     WITH taken AS (
@@ -84,7 +83,7 @@ class WebhookRelay:
             while True:
                 try:
                     found = await self.start_some()
-                except _ERRORS as error:
+                except FAULTS as error:
                     get_logger().warning("webhooks wait", error=f"{type(error).__name__}: {error}")
                     await asyncio.sleep(1)
                     continue
@@ -126,7 +125,7 @@ class WebhookRelay:
                 if self._is_stopping or time.monotonic() >= over:
                     break
             await pool.execute(_RELEASE, webhook_id, self._owner)
-        except _ERRORS as error:
+        except FAULTS as error:
             # The lease runs out, and what was not noted goes out once more.
             get_logger().warning("a webhook is left", webhook=str(webhook_id), error=f"{type(error).__name__}: {error}")
 

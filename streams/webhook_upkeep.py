@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-import asyncpg
-
 from clients import metrics
 from clients.logs import get_logger
-from clients.postgres import Database
+from clients.postgres import FAULTS, Database
 from config.settings import WebhookSettings
 
 _EVERY_SECONDS = 60.0
@@ -37,7 +35,7 @@ class WebhookUpkeep:
         while True:
             try:
                 await self.round()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except FAULTS as error:
                 get_logger().warning("upkeep of webhooks waits", error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(_EVERY_SECONDS)
 

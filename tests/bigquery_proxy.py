@@ -12,14 +12,16 @@ from typing import Any
 import grpc
 from google.cloud.bigquery_storage_v1 import types
 
+_OPEN = "/google.cloud.bigquery.storage.v1.BigQueryWrite/CreateWriteStream"
 _APPEND = "/google.cloud.bigquery.storage.v1.BigQueryWrite/AppendRows"
 
 
 @dataclass
 class Faults:
-    """What goes wrong with appends, and how many have been met."""
+    """What goes wrong with appends, or with the streams for them, and how many have been met."""
 
     refuse_with: grpc.StatusCode | None = None
+    refuse_streams_with: grpc.StatusCode | None = None
     delay_seconds: float = 0.0
     # Write the rows, and say nothing of it.
     swallow_answers: bool = False
@@ -61,12 +63,18 @@ class _Forwarder(grpc.GenericRpcHandler):
         if details.method != _APPEND:
             call = self._channel.unary_unary(details.method, _same, _same)
             return grpc.unary_unary_rpc_method_handler(
-                lambda request, context: call(request, metadata=metadata, timeout=30), _same, _same
+                lambda request, context: self._unary(details.method, call, request, context, metadata), _same, _same
             )
         append = self._channel.stream_stream(_APPEND, _same, _same)
         return grpc.stream_stream_rpc_method_handler(
             lambda requests, context: self._append(append, requests, context, metadata), _same, _same
         )
+
+    def _unary(self, method: str, call: Callable[..., bytes], request: bytes, context: Any, metadata: Any) -> bytes:
+        if method == _OPEN and self._faults.refuse_streams_with is not None:
+            self._faults.met += 1
+            context.abort(self._faults.refuse_streams_with, "as the test will have it")
+        return call(request, metadata=metadata, timeout=30)
 
     def _append(
         self, append: Callable[..., Iterator[bytes]], requests: Iterator[bytes], context: Any, metadata: Any

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import urlopen
 from uuid import uuid4
 
 import asyncpg
@@ -28,6 +32,7 @@ from ops.seed import key_of, seed
 from schemas.codec import Codec, load_schemas
 from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import new_share_token, share_id_for, uuid7
+from sinks.share_store import GROUP
 
 ROOT = Path(__file__).parent.parent
 CODEC = Codec(load_schemas())
@@ -79,6 +84,7 @@ class Lab:
     pool: asyncpg.Pool
     logs: Path
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    log_files: list[Path] = field(default_factory=list)
 
     def produce(self, values: Iterable[tuple[str, bytes]], topic: str | None = None) -> None:
         """Append (key, value) pairs to *topic*, the events' by default, and wait for the broker."""
@@ -102,7 +108,7 @@ class Lab:
                 on_delivery=lambda error, _: error and failures.append(error),
             )
             producer.poll(0)
-        producer.flush(60)
+        producer.flush(120)
         assert not failures, failures[0]
 
     def produce_events(self, events: Iterable[ShareEvent]) -> None:
@@ -110,13 +116,31 @@ class Lab:
         self.produce((e.share_token, CODEC.encode(e)) for e in events)
 
     def start(self, agent: str = "persist", module: str = "streams", **env: str) -> subprocess.Popen[bytes]:
-        """Start one worker process; *module* is what runs the agent."""
-        log = (self.logs / f"{agent}-{len(self.workers)}.log").open("wb")
+        """Start one worker process; *module* is what runs the agent, unless it is a process of its own."""
+        path = self.logs / f"{agent}-{len(self.workers)}.log"
+        self.log_files.append(path)
+        log = path.open("wb")
+        words = [module] if module == agent else [module, agent]
         process = subprocess.Popen(
-            [sys.executable, "-m", module, agent], cwd=ROOT, env={**self.env, **env}, stdout=log, stderr=log
+            [sys.executable, "-m", *words], cwd=ROOT, env={**self.env, **env}, stdout=log, stderr=log
         )
         self.workers.append(process)
         return process
+
+    def begin_wishlist(self, *words: str) -> subprocess.Popen[str]:
+        """Start the operator's command, with a terminal's width; its output is one text."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "ops.cli", *words], cwd=ROOT, env={**self.env, "COLUMNS": "120"}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    async def wishlist(self, *words: str, code: int = 0, within: float = 120) -> str:
+        """What the operator's command says until it ends, with *code*."""
+        process = self.begin_wishlist(*words)
+        said, _ = await asyncio.to_thread(process.communicate, timeout=within)
+        assert process.returncode == code, said
+        assert "Traceback" not in said
+        return said
 
     def stop_all(self) -> None:
         """Kill what still runs."""
@@ -125,6 +149,11 @@ class Lab:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
                 process.wait(10)
+
+    def clock_off_by(self, hours: float) -> dict[str, str]:
+        """Settings under which a process's clock is *hours* off."""
+        path = f"{ROOT / 'tests' / 'other_clock'}{os.pathsep}{self.env['PYTHONPATH']}"
+        return {"PYTHONPATH": path, "CLOCK_SHIFT_SECONDS": str(3_600 * hours)}
 
     async def watermarks(self, group: str, topic: str | None = None) -> dict[int, int]:
         """The sink's next offset of each partition of *topic*, the events' by default."""
@@ -151,8 +180,8 @@ class Lab:
         consumer.close()
         return ends
 
-    def dead_letters(self, expected: int) -> list[tuple[dict[str, str], bytes | None]]:
-        """Headers and value of each record in the DLQ, as soon as *expected* are there."""
+    def dead_letters(self, expected: int, within: float = 30) -> list[tuple[dict[str, str], bytes | None]]:
+        """Headers and value of each record in the DLQ, as soon as *expected* are there, or those there are then."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.kafka.bootstrap_servers,
@@ -165,7 +194,7 @@ class Lab:
         )
         consumer.assign([TopicPartition(self.kafka.dlq_topic, n, 0) for n in range(3)])
         letters = []
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + within
         while len(letters) < expected and time.monotonic() < deadline:
             message = consumer.poll(0.5)
             if message is not None and message.error() is None:
@@ -188,19 +217,19 @@ class Lab:
         row = await self.pool.fetchrow(
             """SELECT count(*) AS shares, coalesce(sum(view_count), 0) AS views,
                       coalesce(sum(raw_view_count), 0) AS raw, coalesce(sum(unique_viewers), 0) AS visitors,
+                      coalesce(sum(items_added), 0) AS added,
                       count(*) FILTER (WHERE is_revoked) AS revoked
                FROM wishlist_shares"""
         )
-        ledger = await self.pool.fetchval("SELECT count(*) FROM ledger")
+        group = GROUP + self.env["STREAM_GROUP_SUFFIX"]
+        ledger = await self.pool.fetchval("SELECT count(*) FROM ledger WHERE consumer_group = $1", group)
         return {**{key: int(value) for key, value in row.items()}, "ledger": ledger}
 
-    async def checksums(self) -> dict[str, str]:
-        """A digest of every table that the share store writes."""
-        tables = ("wishlist_shares", "share_item_visibility", "share_visitors", "wishlist_items")
-        return {
-            table: await self.pool.fetchval(f"SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t")
-            for table in tables
-        }
+    async def checksums(self, *tables: str, only: Mapping[str, str] | None = None) -> dict[str, str]:
+        """A digest of every table that the share store writes, or of *tables*; *only* some columns of these."""
+        tables = tables or ("wishlist_shares", "share_item_visibility", "share_visitors", "wishlist_items")
+        digest = "SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM (SELECT {} FROM {}) t"
+        return {table: await self.pool.fetchval(digest.format((only or {}).get(table, "*"), table)) for table in tables}
 
 
 def expected_totals(events: list[ShareEvent]) -> dict[str, int]:
@@ -210,10 +239,30 @@ def expected_totals(events: list[ShareEvent]) -> dict[str, int]:
         "shares": len({e.share_token for e in events}),
         "views": len({e.event_id for e in views if not e.is_bot}),
         "raw": len({e.event_id for e in views}),
+        "added": len({e.event_id for e in events if e.event_type is EventType.ITEM_ADDED}),
         "revoked": len({e.share_token for e in events if e.event_type is EventType.REVOKED}),
         "visitors": len({(e.share_token, e.timestamp.date(), e.visitor_hash) for e in views}),
         "ledger": len({e.event_id for e in events}),
     }
+
+
+def health(port: str, path: str = "livez") -> tuple[int, str, str]:
+    """A worker's status, state and reason; status 0 where nobody answers."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as answer:
+            status, body = answer.status, json.load(answer)
+    except HTTPError as error:
+        status, body = error.code, json.load(error)
+    except OSError:
+        return 0, "", ""
+    return status, body["status"], body["reason"] or ""
+
+
+def free_port() -> str:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 async def eventually(true: Callable[[], Any], within: float, what: str) -> None:
@@ -244,20 +293,24 @@ async def open_database(name: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def open_lab(logs: Path) -> AsyncIterator[Lab]:
-    """A fresh database and fresh topics on the running parts."""
+async def open_lab(logs: Path, brokers: str | None = None) -> AsyncIterator[Lab]:
+    """A fresh database and fresh topics on the running parts; *brokers*: on these three, not on the one of theirs."""
     name = f"lab_{uuid4().hex[:12]}"
     kafka = KafkaSettings(
+        bootstrap_servers=brokers or KafkaSettings().bootstrap_servers,
         events_topic=f"{name}.events",
         dlq_topic=f"{name}.events.dlq",
         segment_topic=f"{name}.segment",
-        replication_factor=1,
-        min_insync_replicas=1,
+        replication_factor=3 if brokers else 1,
+        min_insync_replicas=2 if brokers else 1,
     )
     list(topics.ensure(kafka))
     env = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "KAFKA_REPLICATION_FACTOR": str(kafka.replication_factor),
+        "KAFKA_MIN_INSYNC_REPLICAS": str(kafka.min_insync_replicas),
         "KAFKA_EVENTS_TOPIC": kafka.events_topic,
         "KAFKA_DLQ_TOPIC": kafka.dlq_topic,
         "KAFKA_SEGMENT_TOPIC": kafka.segment_topic,

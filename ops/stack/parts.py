@@ -222,12 +222,17 @@ def supervisor() -> Part:
     return Part("supervisor", [sys.executable, "-m", "ops.stack.supervisor"], "", lambda: True)
 
 
+def kafka_java(cache: Path) -> list[str]:
+    """The start of each command that runs one of Kafka's classes."""
+    # C1 only: the optimizing compiler takes more time of a small machine than its code gives back.
+    java = ["java", HEAP, "-Xms128m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
+    return [*java, "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", "-cp", f"{cache / 'kafka'}/*"]
+
+
 def _kafka(state: State) -> Part:
     ports = state.ports()
     folder = state.folder / "kafka"
-    # C1 only: the optimizing compiler takes more time of a small machine than its code gives back.
-    java = ["java", HEAP, "-Xms128m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
-    java += ["-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", "-cp", f"{state.cache / 'kafka'}/*"]
+    java = kafka_java(state.cache)
     properties = folder / "server.properties"
 
     def prepare() -> None:

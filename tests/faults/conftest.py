@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from clients.bigquery import Warehouse
+from tests.cluster import Cluster, open_cluster
 from tests.lab import Lab, open_lab
+from tests.trap import Trap, set_trap
 from tests.warehouse import open_warehouse
 
 
@@ -23,3 +25,14 @@ async def warehouse() -> AsyncIterator[Warehouse]:
 async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
     async with open_lab(tmp_path) as lab:
         yield lab
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    with open_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def trap(monkeypatch: pytest.MonkeyPatch) -> Trap:
+    return set_trap(monkeypatch)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -17,31 +14,13 @@ import asyncpg
 
 from config.settings import PostgresSettings
 from sinks.share_store import GROUP
-from tests.lab import Lab, eventually, expected_totals, story
+from tests.lab import Lab, eventually, expected_totals, free_port, health, story
 
 QUICK = {"STREAM_PROGRESS_CHECK_SECONDS": "0.3", "STREAM_STUCK_AFTER_SECONDS": "3", "STREAM_RETRY_MAX_SECONDS": "0.5"}
 
 
 def group(lab: Lab) -> str:
     return GROUP + lab.env["STREAM_GROUP_SUFFIX"]
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
-def ask(port: str, path: str = "livez") -> tuple[int, str, str]:
-    """Status, state and reason; status 0 where nobody answers."""
-    try:
-        with urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as answer:
-            status, body = answer.status, json.load(answer)
-    except HTTPError as error:
-        status, body = error.code, json.load(error)
-    except OSError:
-        return 0, "", ""
-    return status, body["status"], body["reason"] or ""
 
 
 def sample(port: str, name: str) -> float:
@@ -52,7 +31,7 @@ def sample(port: str, name: str) -> float:
 
 async def state(port: str, wanted: str) -> None:
     async def reached() -> bool:
-        return (await asyncio.to_thread(ask, port))[1] == wanted
+        return (await asyncio.to_thread(health, port))[1] == wanted
 
     await eventually(reached, 60, f"the worker is {wanted}")
 
@@ -71,7 +50,7 @@ async def test_a_fetcher_that_fell_silent_is_reported_and_a_restart_makes_up_for
     await asyncio.sleep(1)
     lab.produce_events(events[2_000:3_000])
     await state(port, "stuck")
-    status, _, reason = ask(port)
+    status, _, reason = health(port)
     assert status == 503
     assert re.search(rf"{re.escape(lab.kafka.events_topic)}\[\d+\]: \d+ records wait at offset \d+", reason)
     assert sample(port, "wishlist_stuck_partitions") > 0
@@ -83,7 +62,7 @@ async def test_a_fetcher_that_fell_silent_is_reported_and_a_restart_makes_up_for
     await lab.applied(group(lab))
     assert await lab.totals() == expected_totals(events)
     await state(port, "healthy")
-    assert ask(port)[0] == 200
+    assert health(port)[0] == 200
 
 
 @asynccontextmanager
@@ -119,8 +98,8 @@ async def test_a_worker_that_waits_for_postgresql_is_not_stuck(lab: Lab) -> None
 
         # Twenty pauses of up to half a second: well over the 3 s after which it would be stuck.
         await eventually(many_tries, 60, "it goes on trying")
-        assert ask(port)[:2] == (200, "waiting")
-        assert ask(port, "healthz")[:2] == (200, "waiting")
+        assert health(port)[:2] == (200, "waiting")
+        assert health(port, "healthz")[:2] == (200, "waiting")
         assert sample(port, "wishlist_group_waiting") == 1
         assert sample(port, "wishlist_stuck_partitions") == 0
     await lab.applied(group(lab))
@@ -132,7 +111,7 @@ async def test_a_worker_that_starts_without_postgresql_says_so(lab: Lab) -> None
     port = free_port()
     lab.start(**QUICK, STREAM_METRICS_PORT=port, POSTGRES_DSN=f"postgresql://wishlist@127.0.0.1:{free_port()}/wishlist")
     await state(port, "waiting")
-    assert "reading watermarks" in ask(port)[2]
+    assert "reading watermarks" in health(port)[2]
 
 
 async def test_a_worker_whose_batches_take_long_is_not_stuck(lab: Lab) -> None:
@@ -145,11 +124,11 @@ async def test_a_worker_whose_batches_take_long_is_not_stuck(lab: Lab) -> None:
     )
     lab.start(**QUICK, STREAM_METRICS_PORT=port, STREAM_MAX_POLL_RECORDS="5", STREAM_MAX_BATCH_EVENTS="5")
     lab.produce_events(events)
-    applied = asyncio.create_task(lab.applied(group(lab)))
+    applied = asyncio.create_thealth(lab.applied(group(lab)))
     seen = set()
     while not applied.done():
         await asyncio.wait([applied], timeout=0.3)
-        seen.add((await asyncio.to_thread(ask, port))[1])
+        seen.add((await asyncio.to_thread(health, port))[1])
     await applied
     assert "healthy" in seen
     assert "stuck" not in seen
@@ -162,4 +141,4 @@ async def test_an_idle_worker_is_not_stuck(lab: Lab) -> None:
     await lab.applied(group(lab))
     for _ in range(8):
         await asyncio.sleep(0.6)
-        assert ask(port)[:2] == (200, "healthy")
+        assert health(port)[:2] == (200, "healthy")

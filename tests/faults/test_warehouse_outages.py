@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from schemas.event import EventType, ShareEvent
 from schemas.ids import uuid7
 from sinks.bigquery import GROUP
 from tests.bigquery_proxy import Faults, open_proxy
-from tests.lab import Lab, event, eventually, open_lab, story
+from tests.lab import Lab, event, eventually, free_port, health, open_lab, story
 from tests.warehouse import rows_of
 
 
@@ -66,6 +67,21 @@ async def test_refused_for_a_while(proxied: tuple[Lab, Faults], warehouse: Wareh
     faults.refuse_with = None
     await all_once(lab, warehouse, events)
     assert not lab.dead_letters(0)
+
+
+async def test_a_stream_is_refused_for_a_while(proxied: tuple[Lab, Faults], warehouse: Warehouse) -> None:
+    """The worker says what it waits for, and its own pauses are the only ones: Google's last for minutes."""
+    lab, faults = proxied
+    events, port = story(400), free_port()
+    faults.refuse_streams_with = grpc.StatusCode.UNAVAILABLE
+    lab.produce_events(events)
+    lab.start("warehouse", STREAM_METRICS_PORT=port)
+    await met(faults, 5)
+    status, state, why = await asyncio.to_thread(health, port, "healthz")
+    assert (status, state) == (200, "waiting")
+    assert "ServiceUnavailable" in why
+    faults.refuse_streams_with = None
+    await all_once(lab, warehouse, events)
 
 
 async def test_answers_that_are_lost_are_asked_for_and_not_written_again(

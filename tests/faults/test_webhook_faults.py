@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import urllib.request
 from collections.abc import Iterator
 
@@ -17,7 +16,7 @@ from notifications.webhook import is_told
 from ops.seed import key_of
 from schemas.event import ShareEvent
 from sinks.webhook import GROUP
-from tests.lab import Lab, eventually, story
+from tests.lab import Lab, eventually, free_port, story
 from tests.webhook_receiver import Receiver, open_receiver
 
 EVENTS = int(os.environ.get("FAULT_EVENTS", "4000")) // 4
@@ -113,10 +112,8 @@ async def test_a_worker_that_ends_in_mid_call(lab: Lab, receiver: Receiver, how:
         worker.wait()
     receiver.hold.set()
     worker.wait(30)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    lab.start("webhook", STREAM_INSTANCE_ID="worker-1", STREAM_METRICS_PORT=str(port))
+    port = free_port()
+    lab.start("webhook", STREAM_INSTANCE_ID="worker-1", STREAM_METRICS_PORT=port)
     said = ""
 
     async def listening() -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,6 @@ from schemas.ids import new_share_token
 from sinks import archive, share_store
 from tests.lab import Lab, event, eventually, expected_totals, open_lab, story
 
-ROOT = Path(__file__).parent.parent.parent
 EVENTS = 2_000
 
 
@@ -32,20 +30,11 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
 
 
 def start(lab: Lab, *words: str) -> subprocess.Popen[str]:
-    """The command, with a terminal's width."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "ops.cli", "replay", *words], cwd=ROOT, env={**lab.env, "COLUMNS": "120"}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    return lab.begin_wishlist("replay", *words)
 
 
 async def run(lab: Lab, *words: str, code: int = 0) -> str:
-    """What the command says until it ends, with *code*."""
-    process = start(lab, *words)
-    said, _ = await asyncio.to_thread(process.communicate, timeout=120)
-    assert process.returncode == code, said
-    assert "Traceback" not in said
-    return said
+    return await lab.wishlist("replay", *words, code=code)
 
 
 def group(lab: Lab) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,52 +17,13 @@ from config.settings import KafkaSettings
 from schemas.codec import FOLDER, WRITER_ID, MalformedEvent, Origin, SchemaMismatch, SchemaUnavailable, load_schemas
 from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import share_id_for, uuid7
+from tests.schema_registry import FakeRegistry
 
 URL = "http://registry.test"
 KAFKA = KafkaSettings(schema_registry_url=URL)
 SUBJECT = "wishlist.social.events-value"
 SCHEMAS = load_schemas()
 ORIGIN = Origin("wishlist.social.events", 0, 0, 0)
-
-
-class FakeRegistry:
-    """The three calls that are made, as Confluent's API documents them; *answer* can take any of them over."""
-
-    def __init__(self) -> None:
-        self.ids: dict[int, str] = {}
-        self.subjects: dict[str, list[int]] = {}
-        self.calls: list[str] = []
-        self.answer: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
-        self.next_id = 101
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        path = request.url.path
-        self.calls.append(f"{request.method} {path}")
-        if (taken := self.answer(request)) is not None:
-            return taken
-        parts = path.strip("/").split("/")
-        if parts[:2] == ["schemas", "ids"]:
-            text = self.ids.get(int(parts[2]))
-            return (
-                httpx.Response(404, json={"error_code": 40403, "message": "Schema not found"})
-                if text is None
-                else httpx.Response(200, json={"schema": text})
-            )
-        text, subject = json.loads(request.content)["schema"], parts[1]
-        known = [key for key in self.subjects.get(subject, []) if self.ids[key] == text]
-        if parts[2:] == ["versions"]:
-            if not known:
-                known = [self.add(text, subject)]
-            return httpx.Response(200, json={"id": known[0]})
-        if not known:
-            return httpx.Response(404, json={"error_code": 40401, "message": f"Subject '{subject}' not found."})
-        return httpx.Response(200, json={"subject": subject, "id": known[0], "version": 1, "schema": text})
-
-    def add(self, text: str, subject: str = SUBJECT) -> int:
-        schema_id, self.next_id = self.next_id, self.next_id + 1
-        self.ids[schema_id] = text
-        self.subjects.setdefault(subject, []).append(schema_id)
-        return schema_id
 
 
 @pytest.fixture
@@ -159,7 +119,7 @@ def test_a_registry_that_does_not_come_keeps_us_from_starting(fake: FakeRegistry
 
 def test_a_schema_of_tomorrow_is_fetched_once_and_read_as_todays(fake: FakeRegistry) -> None:
     codec = open_codec(KAFKA)
-    schema_id = fake.add(json.dumps(tomorrow()))
+    schema_id = fake.add(json.dumps(tomorrow()), SUBJECT)
     fake.calls.clear()
     one = event()
     for _ in range(3):
@@ -189,7 +149,7 @@ def test_an_id_that_a_reachable_registry_does_not_know_is_malformed(fake: FakeRe
 )
 def test_an_unknown_id_while_the_registry_is_ill_is_tried_again(fake: FakeRegistry, answer: httpx.Response) -> None:
     codec = open_codec(KAFKA)
-    schema_id = fake.add(json.dumps(tomorrow()))
+    schema_id = fake.add(json.dumps(tomorrow()), SUBJECT)
     fake.answer = lambda _: answer
     one = event()
     with pytest.raises(SchemaUnavailable):
