@@ -29,6 +29,9 @@ HOW = ["hung", "killed"][: int(os.environ.get("FAULT_OUTAGE_KINDS", "1"))]
 AGENTS = ("persist", "preview", "digest", "push", "webhook", "warehouse", "segment", "archive")
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 
+# The stack's start counts among the first test's time.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
