@@ -6,13 +6,18 @@ import asyncio
 import os
 import random
 import signal
+from collections import Counter
 
 import orjson
 import pytest
 
+from clients.queue import NotificationQueue
+from config.settings import QueueSettings
 from schemas.event import ShareEvent
 from sinks.digest import GROUP, is_told
 from tests.lab import Lab, eventually, story
+from tests.notification_hub import take_all
+from tests.service_proxy import open_proxy
 
 EVENTS = int(os.environ.get("FAULT_EVENTS", "4000"))
 KILLS = int(os.environ.get("FAULT_KILLS", "4"))
@@ -84,3 +89,35 @@ async def test_a_second_worker_joins_and_leaves(lab: Lab) -> None:
         second.wait(30)
     lab.produce_events(events[half + 2 * (half // 2) :])
     await every_view_is_told_once(lab, events)
+
+
+@pytest.mark.parametrize("queue", [".fifo", ""], ids=["fifo", "standard"])
+async def test_killed_between_sending_and_noting(lab: Lab, queue: str) -> None:
+    lab.env["SQS_QUEUE"] = f"{lab.env['SQS_QUEUE'].removesuffix('.fifo')}{queue}"
+    settings = QueueSettings(queue=lab.env["SQS_QUEUE"])
+    await NotificationQueue(settings).ensure()
+    async with open_proxy(str(settings.endpoint_url)) as proxy:
+        proxy.muffled = lambda request: request.headers.get("x-amz-target", "").endswith("SendMessageBatch")
+        lab.produce_events(story(EVENTS))
+        for number in range(KILLS):
+            worker = lab.start("digest", STREAM_INSTANCE_ID="worker-1", SQS_ENDPOINT_URL=proxy.url)
+            if number == 0:
+                await lab.applied(group(lab), 240)
+                await close_days(lab)
+            await asyncio.wait_for(proxy.muffled_one.wait(), 60)
+            worker.kill()
+            worker.wait()
+            proxy.muffled_one.clear()
+            # Nobody waits for a dead worker's lease.
+            await lab.pool.execute("UPDATE digests SET lease_until = now(), due_at = now() WHERE state = 'due'")
+    lab.start("digest", STREAM_INSTANCE_ID="worker-1")
+
+    async def all_sent() -> bool:
+        return not await lab.pool.fetchval("SELECT count(*) FROM digests WHERE state = 'due'")
+
+    await eventually(all_sent, 60, "every digest is noted as sent")
+    digests = {str(row["id"]) for row in await lab.pool.fetch("SELECT id FROM digests")}
+    received = Counter(one["notification_id"] for one in await asyncio.to_thread(take_all, settings))
+    print(f"{len(digests)} digests, {KILLS} kills, {received.total() - len(received)} arrived again")
+    assert digests and set(received) == digests
+    assert all(times <= (1 if queue else 1 + KILLS) for times in received.values())

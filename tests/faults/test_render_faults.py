@@ -22,8 +22,8 @@ from config.settings import ObjectStoreSettings
 from ops.seed import key_of
 from schemas.event import ShareEvent
 from schemas.ids import public_wishlist_id, uuid7
-from tests.bucket_proxy import BucketProxy, open_proxy
 from tests.lab import ROOT, Lab, event, eventually
+from tests.service_proxy import ServiceProxy, open_proxy
 
 CARDS = int(os.environ.get("FAULT_CARDS", "40"))
 BROWSER_KILLS = int(os.environ.get("FAULT_BROWSER_KILLS", "4"))
@@ -95,7 +95,7 @@ async def shares(lab: Lab, count: int) -> list[ShareEvent]:
 
 
 @asynccontextmanager
-async def rendering(lab: Lab, logs: Path) -> AsyncIterator[tuple[Renderer, BucketProxy]]:
+async def rendering(lab: Lab, logs: Path) -> AsyncIterator[tuple[Renderer, ServiceProxy]]:
     """A renderer and a preview agent at work."""
     async with open_proxy(os.environ["R2_ENDPOINT_URL"]) as bucket:
         renderer = Renderer(lab, bucket.url, logs)

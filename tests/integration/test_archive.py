@@ -23,8 +23,8 @@ from sinks.archive import EventArchive
 from sinks.archive_files import ArchiveReader
 from sinks.contract import Applied, Batch, Fenced, Move, Partition, PlacedEvent, Retry
 from streams.archive_sweep import ArchiveSweep
-from tests.bucket_proxy import open_proxy
 from tests.lab import event, open_database
+from tests.service_proxy import open_proxy
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOPIC_ID = UUID(int=7)

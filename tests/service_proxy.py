@@ -1,11 +1,11 @@
-"""A bucket between the renderer and the real one: counts what is stored, and fails when it is told to."""
+"""Between a process and the bucket or the queue: counts what is stored, fails or keeps silent when it is told to."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import httpx
@@ -15,17 +15,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+_SILENCE_SECONDS = 60
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "date", "server"}
 
 
-class BucketProxy:
-    """Forwards to *target*; every *fail_every*-th call fails, and all do while *down*."""
+class ServiceProxy:
+    """Forwards to *target*; every *fail_every*-th call fails, and all do while *down*.
+
+    The answers to *muffled* calls, which have been forwarded, never come; each one sets ``muffled_one``.
+    """
 
     def __init__(self, target: str) -> None:
         self.stored: Counter[str] = Counter()
         self.calls = 0
         self.fail_every = 0
         self.down = False
+        self.muffled: Callable[[Request], bool] = lambda _: False
+        self.muffled_one = asyncio.Event()
         self.url = ""
         self._http = httpx.AsyncClient(base_url=target, timeout=30)
 
@@ -39,6 +45,9 @@ class BucketProxy:
         answer = await self._http.request(request.method, path, content=body, headers=headers)
         if request.method == "PUT" and answer.is_success and "x-amz-copy-source" not in headers:
             self.stored[request.url.path] += 1
+        if self.muffled(request):
+            self.muffled_one.set()
+            await asyncio.sleep(_SILENCE_SECONDS)
         passed = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
         return Response(answer.content, answer.status_code, headers=passed)
 
@@ -49,9 +58,9 @@ class BucketProxy:
 
 
 @asynccontextmanager
-async def open_proxy(target: str) -> AsyncIterator[BucketProxy]:
+async def open_proxy(target: str) -> AsyncIterator[ServiceProxy]:
     """The proxy on a free port, in this process."""
-    proxy = BucketProxy(target)
+    proxy = ServiceProxy(target)
     routes = [Route("/{path:path}", proxy.answer, methods=["GET", "HEAD", "PUT", "POST", "DELETE"])]
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
