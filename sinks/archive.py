@@ -38,9 +38,23 @@ _LIST = """
     INSERT INTO archive_files (consumer_group, key, sha256, bytes, events, topic, topic_id, day, partitions,
                                first_offsets, last_offsets, first_at, last_at, first_event_at, last_event_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"""
+# What is read again, by a replay's lane or after watermarks were set back, is within spans that are noted already.
 _SPANS = """
-    INSERT INTO archive_spans (consumer_group, topic, topic_id, partition, first_offset, next_offset, events)
-    SELECT $1, * FROM unnest($2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::bigint[], $7::int[])"""
+    WITH batch AS (
+        SELECT of.*, coalesce((SELECT max(next_offset) FROM archive_spans s
+                               WHERE (s.consumer_group, s.topic_id, s.partition) = ($1, of.topic_id, of.partition)),
+                              of.first) AS reach
+        FROM unnest($2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::bigint[], $7::int[])
+             AS of(topic, topic_id, partition, first, next, events)),
+    noted AS (
+        INSERT INTO archive_spans (consumer_group, topic, topic_id, partition, first_offset, next_offset, events)
+        SELECT $1, topic, topic_id, partition, greatest(first, reach), next, events FROM batch WHERE next > reach)
+    UPDATE archive_spans s SET events = s.events + of.events FROM batch of
+    WHERE of.next <= of.reach AND of.events > 0
+      AND (s.consumer_group, s.topic_id, s.partition) = ($1, of.topic_id, of.partition)
+      AND s.first_offset = (SELECT max(first_offset) FROM archive_spans t
+                            WHERE (t.consumer_group, t.topic_id, t.partition) = ($1, of.topic_id, of.partition)
+                              AND t.first_offset <= of.first)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +147,7 @@ class EventArchive:
         moves = [move for move in batch.moves if move.next > move.expected]
         await connection.execute(
             _SPANS,
-            self.group,
+            group_of(self.group),
             [move.partition.topic for move in moves],
             [move.partition.topic_id for move in moves],
             [move.partition.number for move in moves],

@@ -180,3 +180,16 @@ async def test_a_file_in_the_older_schema_is_read_too(world: World, monkeypatch:
     await world.archive(0, placed(0, of=view))
     monkeypatch.undo()
     assert [one.event async for one in world.reader.events()] == [view]
+
+
+async def test_reading_again_in_other_batches_leaves_it_whole(world: World) -> None:
+    events = [placed(n) for n in range(30)]
+    for start in (0, 10, 20):
+        await world.archive(start, *events[start : start + 10])
+    await world.pool.execute("DELETE FROM ledger WHERE event_id = $1", events[5].event.event_id)
+    await world.pool.execute("DELETE FROM watermarks")
+    assert await world.archive(0, *events[:15]) == Applied(1, 14)
+    assert await world.archive(15, *events[15:], placed(30)) == Applied(1, 15)
+    spans = await world.pool.fetch("SELECT first_offset, next_offset, events FROM archive_spans ORDER BY first_offset")
+    assert [tuple(span) for span in spans] == [(0, 10, 11), (10, 20, 10), (20, 30, 10), (30, 31, 1)]
+    assert await world.faults() == []
