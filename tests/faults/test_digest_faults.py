@@ -39,7 +39,12 @@ async def close_days(lab: Lab) -> None:
                            "WHERE extract(hour FROM now()) BETWEEN 10 AND 18")  # fmt: skip
     await lab.pool.execute("UPDATE users SET time_zone = 'Etc/GMT-' || (10 - extract(hour FROM now()))::int "
                            "WHERE extract(hour FROM now()) < 10")  # fmt: skip
-    await lab.pool.execute("UPDATE digests SET local_date = local_date - 400, id = gen_random_uuid()")
+    # Each close has years of its own.
+    await lab.pool.execute(
+        """UPDATE digests SET id = gen_random_uuid(),
+                              local_date = local_date - 400 * (SELECT count(*) FROM digests)::int
+           WHERE local_date > current_date - 300"""
+    )
     await lab.pool.execute("UPDATE digest_owners SET due_at = now(), last_day = NULL WHERE is_pending")
 
 

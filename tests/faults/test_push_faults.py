@@ -40,6 +40,12 @@ async def devices(lab: Lab) -> dict[UUID, str]:
            SELECT id, id::text, 'Owner', NULL, NULL FROM unnest($1::uuid[]) AS id""",
         list(owners),
     )
+    # One list each, under the owner's own id.
+    await lab.pool.execute(
+        """INSERT INTO wishlists (id, public_id, owner_id, title)
+           SELECT id, 'wl_' || id, id, 'A list' FROM unnest($1::uuid[]) AS id""",
+        list(owners),
+    )
     await lab.pool.execute(
         """INSERT INTO devices (user_id, platform, token)
            SELECT id, CASE WHEN token ~ '^[0-9a-f]{64}$' THEN 'ios' ELSE 'android' END, token
@@ -57,7 +63,7 @@ def group(lab: Lab) -> str:
 def additions(devices: dict[UUID, str]) -> list[ShareEvent]:
     """One item of each owner's list is added."""
     return [
-        event(EventType.ITEM_ADDED, new_share_token(), user_id=owner, wishlist_id=uuid4(), wishlist_item_id=uuid4(),
+        event(EventType.ITEM_ADDED, new_share_token(), user_id=owner, wishlist_id=owner, wishlist_item_id=uuid4(),
               recipient_user_id=key_of("user_recipient"), product_id="prod_1a2b3c")
         for owner in devices
     ]  # fmt: skip
