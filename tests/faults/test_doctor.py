@@ -30,7 +30,10 @@ AGENTS = ("persist", "preview", "digest", "push", "webhook", "warehouse", "segme
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 
 # The stack's start counts among the first test's time.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.skipif("FAULT_OUTAGE_KINDS" not in os.environ, reason="long: ./run test faults"),
+]
 
 
 @pytest.fixture(scope="module")

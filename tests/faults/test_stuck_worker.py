@@ -124,7 +124,7 @@ async def test_a_worker_whose_batches_take_long_is_not_stuck(lab: Lab) -> None:
     )
     lab.start(**QUICK, STREAM_METRICS_PORT=port, STREAM_MAX_POLL_RECORDS="5", STREAM_MAX_BATCH_EVENTS="5")
     lab.produce_events(events)
-    applied = asyncio.create_thealth(lab.applied(group(lab)))
+    applied = asyncio.create_task(lab.applied(group(lab)))
     seen = set()
     while not applied.done():
         await asyncio.wait([applied], timeout=0.3)

@@ -39,7 +39,11 @@ MOVING = {"watermarks", "replays", "archive_spans", "warehouse_owners"}
 # A share that nobody draws a picture of is tried again and again.
 STEADY = {"previews": "share_id, share_token, state, purged_at"}
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(7_200)]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(7_200),
+    pytest.mark.skipif("FAULT_HOUSE_EVENTS" not in os.environ, reason="long: ./run test faults"),
+]
 
 
 @dataclass
