@@ -23,10 +23,8 @@ TYPES = {
 
 def is_told(event: ShareEvent) -> bool:
     """Whether webhooks are told of it: people's views, items that others have added, and what becomes of a share."""
-    if event.event_type is EventType.VIEWED:
-        return not event.is_bot
-    if event.event_type is EventType.ITEM_ADDED:
-        return event.recipient_user_id != event.user_id
+    if event.event_type in (EventType.VIEWED, EventType.ITEM_ADDED):
+        return event.is_by_person or event.is_by_others
     return event.event_type in TYPES
 
 

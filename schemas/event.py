@@ -72,3 +72,13 @@ class ShareEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_bot: bool = False
     visitor_hash: str | None = None
     is_authenticated: bool | None = None
+
+    @property
+    def is_by_person(self) -> bool:
+        """Whether it is a view, and no program's."""
+        return self.event_type is EventType.VIEWED and not self.is_bot
+
+    @property
+    def is_by_others(self) -> bool:
+        """Whether an item was added, and not by the list's owner."""
+        return self.event_type is EventType.ITEM_ADDED and self.recipient_user_id != self.user_id

@@ -31,9 +31,7 @@ class DigestCounts(postgres.PostgresSink):
 
 def is_told(event: ShareEvent) -> bool:
     """Whether owners are told of it: people's views, and items that others have added."""
-    if event.event_type is EventType.VIEWED:
-        return not event.is_bot
-    return event.event_type is EventType.ITEM_ADDED and event.recipient_user_id != event.user_id
+    return event.is_by_person or event.is_by_others
 
 
 async def _await_digests(connection: PoolConnectionProxy, owners: Sequence[UUID]) -> set[UUID]:

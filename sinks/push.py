@@ -10,7 +10,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from clients.postgres import Database
 from config.settings import PushSettings
-from schemas.event import EventType, ShareEvent
+from schemas.event import ShareEvent
 from sinks import postgres
 from sinks.contract import Applied, Batch
 
@@ -40,7 +40,7 @@ class PushQueue(postgres.PostgresSink):
     async def _write(self, connection: PoolConnectionProxy, batch: Batch) -> Applied:
         # Nobody wants to hear today of what a replay brings from last month.
         since = datetime.now(UTC) - timedelta(seconds=self._settings.latest_seconds)
-        wanted = [event for event in batch.events if is_told(event) and event.timestamp >= since]
+        wanted = [event for event in batch.events if event.is_by_others and event.timestamp >= since]
         fresh = await postgres.unseen(connection, self.group, wanted)
         told = await postgres.of_lists_there(connection, fresh)
         if told:
@@ -62,11 +62,6 @@ class PushQueue(postgres.PostgresSink):
             [max(event.timestamp for event in by_list[key]) for key in keys],
             self._settings.collapse_seconds,
         )
-
-
-def is_told(event: ShareEvent) -> bool:
-    """Whether the owner is told of *event* at once: somebody else has added an item."""
-    return event.event_type is EventType.ITEM_ADDED and event.recipient_user_id != event.user_id
 
 
 def _only_product(events: Sequence[ShareEvent]) -> str | None:
