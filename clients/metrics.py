@@ -45,8 +45,8 @@ DIGESTS = Counter(
 )
 PUSHES = Counter(
     "wishlist_pushes_total",
-    "Push notifications, of owners: told, quiet, not_wanted, no_device; of devices: taken, gone, refused, later, late, "
-    "taken_over (from a worker that did not say what became of it).",
+    "Push notifications, of owners: told, quiet, not_wanted, no_device, unknown_zone (taken for UTC); of devices: "
+    "taken, gone, refused, later, late, taken_over (from a worker that did not say what became of it).",
     ["outcome"],
 )
 PUSH_SECONDS = Histogram(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import asyncpg
 import orjson
@@ -23,7 +22,8 @@ from clients.logs import get_logger
 from clients.postgres import FAULTS, Database
 from config.settings import DigestSettings
 from notifications.digest import by_owner, content_of, digest_id
-from notifications.schedule import UnknownZone, day_to_close, next_close, zone_of
+from notifications.schedule import day_to_close, next_close
+from streams.owner_zone import owner_zone
 
 _AT_ONCE = 500
 _RETRY_SECONDS = 1.0
@@ -92,14 +92,20 @@ class DigestCloser:
                 """UPDATE digest_owners o SET due_at = of.due_at FROM unnest($1::uuid[], $2::timestamptz[])
                    AS of(owner_id, due_at) WHERE o.owner_id = of.owner_id""",
                 [owner["owner_id"] for owner in owners],
-                [next_close(now, _zone(owner["time_zone"]), owner["last_day"]) for owner in owners],
+                [
+                    next_close(now, owner_zone(owner["time_zone"], metrics.DIGESTS), owner["last_day"])
+                    for owner in owners
+                ],
             )
         return len(owners)
 
     async def _close(
         self, connection: PoolConnectionProxy, owners: Sequence[asyncpg.Record], now: datetime
     ) -> tuple[int, int]:
-        found = [(owner, day_to_close(now, _zone(owner["time_zone"]), owner["last_day"])) for owner in owners]
+        found = [
+            (owner, day_to_close(now, owner_zone(owner["time_zone"], metrics.DIGESTS), owner["last_day"]))
+            for owner in owners
+        ]
         # Whose clock shows another day by now, after a pause of ours or a move of theirs: their next nine.
         await self._plan(connection, [owner for owner, day in found if day is None], now)
         closing = {owner["owner_id"]: owner for owner, day in found if day is not None}
@@ -163,15 +169,6 @@ async def _name_shares(connection: PoolConnectionProxy, contents: Sequence[dict[
     titles = {str(row["id"]): row["title"] for row in rows}
     for share in shares:
         share["title"] = titles.get(share["share_id"], "")
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return zone_of(name)
-    except UnknownZone:
-        # Nobody else waits for it, and its owner gets a digest all the same.
-        metrics.DIGESTS.labels("unknown_zone").inc()
-        return zone_of("UTC")
 
 
 def _json(owner: asyncpg.Record, day: date, content: Mapping[str, Any] | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -14,7 +13,7 @@ from clients import metrics
 from clients.logs import get_logger
 from clients.postgres import FAULTS, Database
 from notifications.quiet import quiet_until
-from notifications.schedule import UnknownZone, zone_of
+from streams.owner_zone import owner_zone
 
 CATEGORY, CHANNEL = "social", "push"
 _AT_ONCE = 500
@@ -77,12 +76,5 @@ async def _tell(connection: PoolConnectionProxy, pushes: Sequence[object], now: 
 
 
 def _quiet_until(now: datetime, owner: asyncpg.Record) -> datetime | None:
-    return quiet_until(now, _zone(owner["time_zone"]), owner["quiet_start"], owner["quiet_end"])
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return zone_of(name)
-    except UnknownZone:
-        # Better a push by another clock than none, and nobody else waits for it.
-        return zone_of("UTC")
+    zone = owner_zone(owner["time_zone"], metrics.PUSHES)
+    return quiet_until(now, zone, owner["quiet_start"], owner["quiet_end"])

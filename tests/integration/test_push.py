@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from clients import metrics
 from clients.apns import ApnsGateway
 from clients.fcm import FcmGateway
 from clients.postgres import Database
@@ -273,7 +274,10 @@ async def test_bad_tokens_long_names_and_odd_zones_hold_up_nobody(world: World) 
     await world.sql("UPDATE wishlists SET title = $1 WHERE public_id = $2", "祝い🎁" * 50, LIST)
     await world.sql("UPDATE products SET name = $1 WHERE id = 'prod_1a2b3c'", "קומקום 🫖 " * 20)
     await world.happen(added())
+    unknown = metrics.PUSHES.labels("unknown_zone")
+    before = unknown._value.get()
     await world.send()
+    assert unknown._value.get() == before + 1
     [shown] = await world.services.received(phone)
     assert shown["title"].startswith("祝い🎁")
     assert [row["token"] for row in await world.sql("SELECT token FROM devices")] == [phone], novel[:10]
