@@ -161,7 +161,8 @@ def build_app(name: str, group: str, engine: Engine, *topics: str) -> AgentApp:
         Worker=AgentWorker,
         worker_redirect_stdouts=False,
         store="memory://",
-        datadir=str(Path(gettempdir()) / f"faust-{group}"),
+        # Faust insists on a folder; nothing of ours is kept in it.
+        datadir=str(Path(gettempdir()) / "faust-wishlist"),
     )
     app.delivery = engine
     source = app.topic(*topics)
