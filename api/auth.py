@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import jwt
+from cachetools import TLRUCache
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi import Depends, Request
 
@@ -17,6 +21,10 @@ from config.settings import AuthSettings
 ALGORITHMS = ["RS256"]
 _MAX_TOKEN = 8_192
 _MAX_SUBJECT = 128
+# A reader asks several times within a minute, and checking a signature costs more than all else that a token needs.
+# A key that is withdrawn counts for so long at most.
+_KNOWN_SECONDS = 60.0
+_MOST_KNOWN = 20_000
 
 
 class KeySource(Protocol):
@@ -61,9 +69,13 @@ def key_source(settings: AuthSettings) -> KeySource:
 class Authenticator:
     """Turns an Authorization header into a user's public id."""
 
-    def __init__(self, settings: AuthSettings, keys: KeySource) -> None:
+    def __init__(self, settings: AuthSettings, keys: KeySource, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._keys = keys
+        # Tokens that were good lately, by their hashes: their subjects, and when they expire (Unix time).
+        self._known: TLRUCache[bytes, tuple[str, float]] = TLRUCache(
+            _MOST_KNOWN, ttu=lambda _, known, now: min(now + _KNOWN_SECONDS, known[1]), timer=clock
+        )
 
     async def user_of(self, request: Request) -> str | None:
         """The user's public id, or None where nobody claims to be anyone; raises 401 for a bad claim."""
@@ -78,6 +90,13 @@ class Authenticator:
 
     async def subject_of(self, token: str) -> str:
         """The public id of whom *token* is good for; raises 401."""
+        name = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = await self._checked(token)
+        return known[0]
+
+    async def _checked(self, token: str) -> tuple[str, float]:
         try:
             claims = jwt.decode(
                 token,
@@ -87,7 +106,7 @@ class Authenticator:
                 audience=self._settings.audience,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-            subject = claims["sub"]
+            subject, expires_at = claims["sub"], float(claims["exp"])
         except jwt.ExpiredSignatureError:
             raise unauthorized("The authentication token has expired") from None
         except jwt.PyJWKClientConnectionError:
@@ -96,7 +115,7 @@ class Authenticator:
             raise unauthorized("The authentication token is not valid") from None
         if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT or "\0" in subject:
             raise unauthorized("The authentication token is not valid")
-        return subject
+        return subject, expires_at
 
 
 async def signed_in(request: Request) -> str:

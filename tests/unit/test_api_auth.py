@@ -54,6 +54,34 @@ async def _refused(token: str) -> None:
     assert caught.value.status == 401
 
 
+class CountedKeys(OneKey):
+    """Says how often it was asked."""
+
+    asked = 0
+
+    async def key_for(self, token: str) -> Any:
+        self.asked += 1
+        return await super().key_for(token)
+
+
+async def test_a_known_token_is_checked_again_after_a_minute_and_never_outlives_its_expiry() -> None:
+    now = time.time()
+    keys = CountedKeys()
+    authenticator = Authenticator(SETTINGS, keys, lambda: now)
+    long, short = (jwt.encode(_claims(exp=int(now) + left), PRIVATE, algorithm="RS256") for left in (3_600, 10))
+    for token in (long, long, short, short):
+        assert await authenticator.subject_of(token) == "user_maya"
+    assert keys.asked == 2
+    now += 11
+    await authenticator.subject_of(long)
+    assert keys.asked == 2
+    await authenticator.subject_of(short)
+    assert keys.asked == 3, "its expiry is looked at again by the real clock"
+    now += 60
+    await authenticator.subject_of(long)
+    assert keys.asked == 4
+
+
 async def test_a_good_token_names_its_user() -> None:
     token = jwt.encode(_claims(), PRIVATE, algorithm="RS256")
     assert await _user(f"Bearer {token}") == "user_maya"
