@@ -18,6 +18,7 @@ from notifications.words import language_of, translations
 
 _HERE = Path(__file__).parent
 _MOST_PLACES = 3
+_SERVICES = {"facebook": "Facebook", "twitter": "Twitter", "whatsapp": "WhatsApp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,20 @@ def render(content: Mapping[str, Any], *, unsubscribe_url: str, lists_url: str) 
             (str(locale.territories.get(place["name"], place["name"])), place["views"])
             for place in content["countries"][:_MOST_PLACES]
         ],
+        "ways": [(_way(way["name"], language), way["views"]) for way in content["channels"][:_MOST_PLACES]],
         "unsubscribe_url": unsubscribe_url,
         "lists_url": lists_url,
     }
     pages = {name: _pages(language, name.endswith(".html")).get_template(name).render(known) for name in _NAMES}
     return Mail(pages["subject.txt"].strip(), pages["digest.html"], pages["digest.txt"].strip() + "\n")
+
+
+def _way(channel: str, language: str) -> str:
+    """What people call a share's channel."""
+    say = translations(language).gettext
+    if channel in _SERVICES:
+        return _SERVICES[channel]
+    return {"email": say("e-mail"), "link": say("link"), "copy_link": say("link")}.get(channel, say("other ways"))
 
 
 _NAMES = ("subject.txt", "digest.html", "digest.txt")
