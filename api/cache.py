@@ -118,19 +118,25 @@ class ShareCache:
         self._written[token] = now
         await self._gate.call(lambda redis: redis.set(view_key(token), shown.to_json(), ex=self._ttl))
 
-    async def remember_added(self, user: str, item: str, answer: bytes) -> None:
-        """Keep a copied item until the persist agent has surely written it."""
+    async def remember_added(self, user: str, item: str, copy: bytes) -> bytes:
+        """Keep a copied item until the persist agent has surely written it; returns what was kept first."""
 
-        async def run(redis: Redis) -> None:
+        async def run(redis: Redis) -> bytes:
             async with redis.pipeline(transaction=False) as pipe:
-                pipe.hset(added_key(user), item, answer.decode())
+                pipe.hsetnx(added_key(user), item, copy.decode())
+                pipe.hget(added_key(user), item)
                 pipe.expire(added_key(user), self._ttl)
-                await pipe.execute()
+                kept: bytes | None = (await pipe.execute())[1]
+                return kept or copy
 
-        await self._gate.call(run)
+        return await self._gate.call(run)
+
+    async def correct_added(self, user: str, item: str, copy: bytes) -> None:
+        """Keep *copy* in the place of what was kept."""
+        await self._gate.call(lambda redis: redis.hset(added_key(user), item, copy.decode()))
 
     async def recently_added(self, user: str) -> dict[str, bytes]:
-        """The answers to a reader's last adds, by item."""
+        """A reader's last copies, by item."""
 
         async def run(redis: Redis) -> dict[bytes, bytes]:
             return await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(added_key(user)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID
 
-import asyncpg
+import msgspec
 import orjson
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -16,14 +17,15 @@ from starlette.responses import Response
 from api import events, openapi
 from api.auth import User
 from api.bodies import Body, read_body
-from api.errors import JSON, ApiError, ShareNotFound, invalid, unauthorized
+from api.errors import DATABASE_AWAY, JSON, ApiError, ShareNotFound, invalid, unauthorized
 from api.idempotency import Plan
 from api.reads import Opened
 from api.redis_gate import RedisAway
 from api.services import Api, Services
 from api.shares_model import iso
 from api.visitors import visitor_of
-from schemas.ids import first_wishlist_id_for, item_id_for, public_item_id, public_wishlist_id, share_id_for
+from schemas.event import ShareEvent
+from schemas.ids import first_wishlist_id_for, item_id_for, public_item_id, public_wishlist_id, share_id_for, uuid7
 
 router = APIRouter()
 
@@ -47,6 +49,26 @@ SELECT i.public_id, i.product_id, i.added_at, i.removed_at, w.public_id AS list_
 FROM users u JOIN wishlists w ON w.owner_id = u.id JOIN wishlist_items i ON i.wishlist_id = w.id
 WHERE u.public_id = $1 ORDER BY i.added_at DESC LIMIT {_MOST_LISTED}
 """
+
+
+class _Copy(msgspec.Struct, frozen=True, kw_only=True):
+    """A copied item as Redis keeps it until it is a row. *is_unsent*: its event could not be published (yet)."""
+
+    wishlist_item_id: str
+    product_id: str
+    added_at: datetime
+    wishlist_id: str
+    event_id: UUID = msgspec.field(default_factory=uuid7)
+    is_unsent: bool = False
+
+    def shown(self) -> dict[str, str | None]:
+        """As its reader sees it."""
+        return {
+            "wishlist_item_id": self.wishlist_item_id,
+            "product_id": self.product_id,
+            "added_at": iso(self.added_at),
+            "wishlist_id": self.wishlist_id,
+        }
 
 
 class AddRequest(Body):
@@ -81,13 +103,17 @@ async def add_to_my_list(request: Request, user: User, api: Api) -> Response:
         raise unauthorized("The authentication token names nobody we know")
     list_id: UUID = row["list_id"] or first_wishlist_id_for(row["reader_id"])
     item_id = item_id_for(list_id, body.product_id, opened.share.share_id)
-    added_at = row["added_at"]
-    if added_at is None:
-        plan = await _plan(api, item_id)
-        added_at = plan.at
+    copy = _Copy(
+        wishlist_item_id=public_item_id(item_id),
+        product_id=body.product_id,
+        added_at=row["added_at"] or datetime.now(UTC),
+        wishlist_id=row["list_public_id"] or public_wishlist_id(list_id),
+    )
+    if row["added_at"] is None:
+        copy = await _kept(api, user, copy)
         event = events.item_added(
             opened,
-            plan,
+            Plan(fingerprint="", token=token, event_id=copy.event_id, at=copy.added_at),
             visitor_of(request, api.settings),
             reader_id=row["reader_id"],
             list_id=list_id,
@@ -96,19 +122,8 @@ async def add_to_my_list(request: Request, user: User, api: Api) -> Response:
             # Every item until the list is a row says so: whichever is applied first can make the list.
             created_wishlist=row["list_id"] is None,
         )
-        await api.publisher.publish(event, behind_others=row["has_unsent"])
-    answer = orjson.dumps(
-        {
-            "wishlist_item_id": public_item_id(item_id),
-            "product_id": body.product_id,
-            "added_at": iso(added_at),
-            "wishlist_id": _list_public_id(row, list_id),
-        }
-    )
-    if row["added_at"] is None:
-        with contextlib.suppress(RedisAway):
-            await api.cache.remember_added(user, public_item_id(item_id), answer)
-    return Response(answer, 201, media_type=JSON)
+        await _publish(api, user, copy, event, behind_others=row["has_unsent"])
+    return Response(orjson.dumps(copy.shown()), 201, media_type=JSON)
 
 
 @router.get(
@@ -133,8 +148,8 @@ async def list_my_items(user: User, api: Api) -> Response:
     applied = {row["public_id"] for row in rows}
     with contextlib.suppress(RedisAway):
         for item, raw in (await api.cache.recently_added(user)).items():
-            if item not in applied:
-                items[item] = orjson.loads(raw)
+            if item not in applied and not (copy := msgspec.json.decode(raw, type=_Copy)).is_unsent:
+                items[item] = copy.shown()
     newest_first = sorted(items.values(), key=lambda item: str(item["added_at"]), reverse=True)[:_MOST_LISTED]
     headers = {"Cache-Control": "private, no-store"}
     return Response(orjson.dumps({"items": newest_first}), media_type=JSON, headers=headers)
@@ -149,11 +164,25 @@ async def _open(api: Services, request: Request, token: str) -> Opened:
         raise
 
 
-async def _plan(api: Services, item_id: UUID) -> Plan:
+async def _kept(api: Services, user: str, copy: _Copy) -> _Copy:
     """One event for one item: a second click before the first is applied says the same event again."""
-    return await api.plans.plan(f"item:{item_id}", "added", "")
+    try:
+        kept = await api.cache.remember_added(user, copy.wishlist_item_id, msgspec.json.encode(copy))
+    except RedisAway:
+        return copy
+    return msgspec.json.decode(kept, type=_Copy)
 
 
-def _list_public_id(row: asyncpg.Record, list_id: UUID) -> str:
-    public_id: str | None = row["list_public_id"]
-    return public_id or public_wishlist_id(list_id)
+async def _publish(api: Services, user: str, copy: _Copy, event: ShareEvent, *, behind_others: bool) -> None:
+    try:
+        await api.publisher.publish(event, behind_others=behind_others)
+    except DATABASE_AWAY:
+        await _note(api, user, msgspec.structs.replace(copy, is_unsent=True))
+        raise
+    if copy.is_unsent:
+        await _note(api, user, msgspec.structs.replace(copy, is_unsent=False))
+
+
+async def _note(api: Services, user: str, copy: _Copy) -> None:
+    with contextlib.suppress(RedisAway):
+        await api.cache.correct_added(user, copy.wishlist_item_id, msgspec.json.encode(copy))

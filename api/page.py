@@ -33,7 +33,8 @@ _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CAD": "CA$", "A
 @router.head(PATH, include_in_schema=False)
 async def show_page(token: str, request: Request, api: Api) -> Response:
     """The page. A person's view is counted by its beacon; a program's fetch is recorded here, as a program's."""
-    opened = await api.open_public(token, request, api.lookup_limit)
+    # Caches may keep it for five minutes anyway.
+    opened = await api.open_public(token, request, api.lookup_limit, recent=True)
     if request.method == "HEAD" or is_bot(visitor_of(request, api.settings).user_agent):
         count_view(api, request, opened, None, uuid7(), is_bot=True)
     return Response(await _page(api, opened), media_type=HTML, headers=_HEADERS)

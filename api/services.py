@@ -56,12 +56,14 @@ class Services:
     unsubscribe: UnsubscribeLinks
     webhooks: WebhookSettings
 
-    async def open_public(self, token: str, request: Request, limit: Limit) -> Opened:
-        """The share under *token* for whoever asks, counted against *limit* of their address."""
+    async def open_public(self, token: str, request: Request, limit: Limit, *, recent: bool = False) -> Opened:
+        """The share under *token* for whoever asks, counted against *limit* of their address.
+
+        *recent*: as it was up to a second ago will do.
+        """
         address = self.addresses.address_of(request)
-        return await self.reader.open(
-            token, await self.limiter.hit_and_read(limit, address, ShareCache.key_of(token[:_LONGEST_TOKEN]))
-        )
+        held = await self.limiter.hit_and_read(limit, address, ShareCache.key_of(token[:_LONGEST_TOKEN]))
+        return await (self.reader.open_recent if recent else self.reader.open)(token, held)
 
     def share_url(self, token: str) -> str:
         """The link that people send each other."""

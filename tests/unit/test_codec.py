@@ -109,6 +109,7 @@ def test_an_old_reader_passes_a_new_event_type_by() -> None:
         (first_version(share_token="x" * 23), "share_token: 23 characters"),
         (first_version(share_token="a\0b"), "share_token"),
     ],
+    ids=lambda part: part if isinstance(part, str) else "value",
 )
 def test_bytes_that_are_no_event_say_what_is_wrong(value: bytes | None, words: str) -> None:
     with pytest.raises(MalformedEvent, match=words):

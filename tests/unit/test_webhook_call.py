@@ -105,6 +105,7 @@ async def test_the_status_counts_whatever_follows_it(
         ("-5", 0, 0),
         ("Thu, 99 Foo 2026 99:99:99 GMT", 0, 0),
     ],
+    ids=["seconds", "in an hour", "an hour ago", "a word", "below zero", "no such date"],
 )
 async def test_retry_after(host: ImageHost, caller: WebhookCaller, said: str, least: float, most: float) -> None:
     host.answers["/hook"] = response(503, Retry_After=said)
