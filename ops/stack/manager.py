@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -18,6 +19,7 @@ from rich.console import Console
 from clients.objects import ObjectStore
 from config.settings import KafkaSettings, ObjectStoreSettings, PostgresSettings, QueueSettings, WarehouseSettings
 from ops import bucket, migrations, queue, seed, topics
+from ops.stack.nursery import Nursery, Seedling
 from ops.stack.parts import ROOT, Part, environment, make_development_keys, processes, services, supervisor
 from ops.stack.state import State, is_free
 
@@ -40,16 +42,17 @@ def up(state: State, *, parts_only: bool = False, supervised: bool = False) -> N
         env = environment(state)
         state.write("env.json", env)
         os.environ.update(env)
-        parts = services(state)
-        waiting = launch(state, parts)
+        waiting = launch(state, services(state))
+        running = state.processes()
+        ours = [] if parts_only else processes(state)
+        nursery = Nursery() if any(part.words and part.name not in running for part in ours) else None
         # The warehouse comes up beside our own processes: nobody but its agent needs it, and that can wait for it.
         warehouse_part = waiting.pop("bigquery")
         _await(state, waiting)
         with ThreadPoolExecutor(1) as pool:
             filling = pool.submit(_prepare_warehouse, state, warehouse_part)
             asyncio.run(_prepare_contents())
-            if not parts_only:
-                _await(state, launch(state, processes(state)))
+            _await(state, launch(state, ours, nursery))
             filling.result()
         if supervised:
             _await(state, launch(state, [supervisor()]))
@@ -90,17 +93,16 @@ def status(state: State) -> dict[str, dict[str, Any]]:
     return report
 
 
-def launch(state: State, parts: Sequence[Part]) -> dict[str, tuple[Part, float]]:
-    """Start those of *parts* that do not run; each with when that was, by name."""
+def launch(state: State, parts: Sequence[Part], nursery: Nursery | None = None) -> dict[str, tuple[Part, float]]:
+    """Start those of *parts* that do not run, out of *nursery* where it can; each with when that was, by name."""
     running = state.processes()
-    waiting: dict[str, tuple[Part, float]] = {}
-    for part in parts:
-        if part.name not in running:
-            part.prepare()
-            log_file = state.log(part.name)
-            if log_file.exists() and log_file.stat().st_size > LARGEST_LOG:
-                log_file.replace(log_file.with_suffix(".log.1"))
-            with log_file.open("ab") as log:
+    missing = [part for part in parts if part.name not in running]
+    forked = [part for part in missing if nursery and part.words]
+    for part in missing:
+        part.prepare()
+        _make_room(state.log(part.name))
+        if part not in forked:
+            with state.log(part.name).open("ab") as log:
                 process = subprocess.Popen(
                     part.command,
                     cwd=ROOT,
@@ -111,8 +113,19 @@ def launch(state: State, parts: Sequence[Part]) -> dict[str, tuple[Part, float]]
                     start_new_session=True,
                 )
             state.remember(part.name, psutil.Process(process.pid))
-        waiting[part.name] = (part, time.monotonic())
-    return waiting
+    if nursery and forked:
+        env = dict(os.environ)
+        seedlings = [
+            Seedling(list(part.words), {**env, **part.env}, str(state.log(part.name)), part.nice) for part in forked
+        ]
+        for part, pid in zip(forked, nursery.start(seedlings), strict=True):
+            state.remember(part.name, psutil.Process(pid))
+    return {part.name: (part, time.monotonic()) for part in parts}
+
+
+def _make_room(log_file: Path) -> None:
+    if log_file.exists() and log_file.stat().st_size > LARGEST_LOG:
+        log_file.replace(log_file.with_suffix(".log.1"))
 
 
 def _await(state: State, waiting: dict[str, tuple[Part, float]]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.error import HTTPError
 
 import psutil
@@ -46,7 +46,8 @@ AGENTS = {
 class Part:
     """One process: its command, what must be done before its first start, its health and its address.
 
-    *stuck* says why it must be started again although it runs.
+    *stuck* says why it must be started again although it runs. *words* are those after ``python -m`` of what may be
+    forked from a process that has loaded our modules already, and *nice* is how nice it is then.
     """
 
     name: str
@@ -57,6 +58,8 @@ class Part:
     env: dict[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     stuck: Callable[[], str | None] = lambda: None
+    words: tuple[str, ...] = ()
+    nice: int | Literal["idle"] = 0
 
 
 def http_ok(url: str, ca_file: Path | None = None) -> Callable[[], bool]:
@@ -195,11 +198,12 @@ def processes(state: State) -> list[Part]:
         url("renderer"),
         http_ok(f"{url('renderer')}/healthz"),
     )
-    api = Part("api", [sys.executable, "-m", "api"], url("api"), http_ok(f"{url('api')}/readyz"))
+    api = _of_modules("api", 0, ["api"], url("api"), http_ok(f"{url('api')}/readyz"))
     agents = [
-        Part(
+        _of_modules(
             name,
-            gently(nice, sys.executable, "-m", "streams", name),
+            nice,
+            ["streams", name],
             url(name),
             http_ok(f"{url(name)}/healthz"),
             env={"STREAM_METRICS_PORT": str(ports[name]), "STREAM_INSTANCE_ID": f"{name}-1"},
@@ -207,14 +211,22 @@ def processes(state: State) -> list[Part]:
         )
         for name, nice in AGENTS.items()
     ]
-    dashboard = Part(
+    dashboard = _of_modules(
         "dashboard",
-        gently("idle", sys.executable, "-m", "analytics"),
+        "idle",
+        ["analytics"],
         url("dashboard"),
         http_ok(f"{url('dashboard')}/metrics"),
         env={"DASHBOARD_PORT": str(ports["dashboard"])},
     )
     return [renderer, api, *agents, dashboard]
+
+
+def _of_modules(
+    name: str, nice: int | Literal["idle"], words: list[str], address: str, healthy: Callable[[], bool], **more: Any
+) -> Part:
+    command = gently(nice, sys.executable, "-m", *words)
+    return Part(name, command, address, healthy, words=tuple(words), nice=nice, **more)
 
 
 def supervisor() -> Part:
