@@ -24,8 +24,13 @@ def main() -> None:
             drawn, answer = True, png.compress(drawing.draw(orjson.loads(line)), None)
         except Exception as error:  # whatever is wrong with one card, the next one is drawn
             drawn, answer = False, f"{type(error).__name__}: {error}".encode()
-        sys.stdout.buffer.write(ANSWER.pack(drawn, len(answer)) + answer)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(ANSWER.pack(drawn, len(answer)) + answer)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Whoever asked was killed. What is left in the buffer has to go somewhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
 
 
 if __name__ == "__main__":

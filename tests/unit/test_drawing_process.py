@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
+import orjson
 import psutil
 import pytest
 from PIL import Image
@@ -56,3 +57,16 @@ async def test_a_card_that_takes_too_long_is_given_up_and_its_answer_never_taken
 def test_it_ends_with_whoever_started_it() -> None:
     ended = subprocess.run([sys.executable, "-m", "cards"], cwd=ROOT, input=b"", capture_output=True, timeout=60)
     assert (ended.returncode, ended.stdout) == (0, b"")
+
+
+def test_it_ends_without_a_word_when_whoever_asked_is_gone() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cards"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin and process.stdout and process.stderr
+    process.stdout.close()
+    process.stdin.write(orjson.dumps(GENERIC_CARD) + b"\n")
+    process.stdin.close()
+    assert process.wait(60) == 0
+    assert process.stderr.read() == b""
+    process.stderr.close()
