@@ -159,6 +159,11 @@ def _funnel(rows: Rows) -> str:
     if not begun:
         return "Nobody has clicked a share button."
     clicked = f"{percent(_part(begun, seen))} of share buttons seen are clicked" if seen else "No button was seen"
+    if made > begun:
+        # Links are made by the API too, where no page tells of a click.
+        return (
+            f"{clicked}; {number(made)} links were made, of which {number(made - begun)} at least without a click told."
+        )
     return f"{clicked}; {percent(_part(made, begun), 0)} of clicks end in a link."
 
 

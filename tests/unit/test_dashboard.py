@@ -92,6 +92,14 @@ def test_a_change_is_told_as_people_would(before: int, expected: str) -> None:
     assert words.headlines(report)["engagement"].endswith(expected)
 
 
+def test_links_without_a_click_are_no_part_of_the_clicks() -> None:
+    row = {"platform": "web", "share_channel": "email", "buttons_viewed": 100, "initiated": 50, "completed": 51}
+    told = words.headlines(replace(REPORT, funnel=[row]))["funnel"]
+    assert told == (
+        "50.0 % of share buttons seen are clicked; 51 links were made, of which 1 at least without a click told."
+    )
+
+
 def test_a_country_with_a_handful_of_users_makes_no_headline() -> None:
     few = replace(
         REPORT, countries=[{"country": "FR", "views": 5, "users": 1}, {"country": "US", "views": 15, "users": 90}]
