@@ -30,8 +30,8 @@ from tests.lab import eventually, open_lab
 from tests.lab_api import open_api
 from tests.own_services import OwnServices, open_services
 
-EVENTS = int(os.environ.get("FAULT_HOUSE_EVENTS", "300"))
-KILL_EVENTS = int(os.environ.get("FAULT_EVENTS", "800"))
+EVENTS = int(os.environ.get("FAULT_HOUSE_EVENTS", "200"))
+KILL_EVENTS = int(os.environ.get("FAULT_EVENTS", "600"))
 KILLS = int(os.environ.get("FAULT_KILLS", "1"))
 JOINS = int(os.environ.get("FAULT_JOINS", "2"))
 BROKER_KILLS = int(os.environ.get("FAULT_BROKER_KILLS", "1"))
