@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 _FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -78,6 +80,11 @@ SHARES_EXPIRED = Counter("wishlist_shares_expired_total", "Expiries handed over 
 EXPIRIES_UNTIL = Gauge(
     "wishlist_expiries_until_timestamp_seconds", "Every share that expired before this moment has been looked at."
 )
+WORK_LATE = Gauge(
+    "wishlist_work_late_seconds", "By how much the oldest row of a kind that waits is later than it may be.", ["work"]
+)
+CLOCK = Gauge("wishlist_clock_timestamp_seconds", "The process's clock, at the moment in which it is asked.")
+CLOCK.set_function(time.time)
 GROUP_STOPPED = Gauge("wishlist_group_stopped", "1 where a group stopped itself.", ["consumer_group"])
 
 # --- Renderer (spec, "Resource monitoring"; names of the spec's alerts) -------------------------------------------

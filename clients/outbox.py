@@ -53,18 +53,22 @@ class OutboxRelay:
         """Relay until cancelled; faults of either side are waited out."""
         while True:
             try:
-                async with self._pool.acquire() as connection:
-                    if await connection.fetchval("SELECT pg_try_advisory_lock($1)", RELAY_LOCK):
-                        try:
-                            while await self._relay_some(connection):
-                                pass
-                            await connection.execute("SELECT pg_advisory_unlock($1)", RELAY_LOCK)
-                        except BaseException:
-                            connection.terminate()  # and the lock goes with it
-                            raise
+                await self.round()
             except (*FAULTS, BrokerUnavailable) as error:
                 get_logger().info("outbox relay waits", error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def round(self) -> None:
+        """Send all that waits, where no other relay is at it."""
+        async with self._pool.acquire() as connection:
+            if await connection.fetchval("SELECT pg_try_advisory_lock($1)", RELAY_LOCK):
+                try:
+                    while await self._relay_some(connection):
+                        pass
+                    await connection.execute("SELECT pg_advisory_unlock($1)", RELAY_LOCK)
+                except BaseException:
+                    connection.terminate()  # and the lock goes with it
+                    raise
 
     async def _relay_some(self, connection: PoolConnectionProxy) -> bool:
         rows = await connection.fetch(

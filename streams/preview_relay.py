@@ -86,16 +86,18 @@ class PreviewRelay:
         """Render one preview after another."""
         while True:
             try:
-                pool = await self._database.pool()
-                if await self._may_render():
-                    found = await self._render_one(pool, http)
-                else:
-                    found = not self._forced_open and await self._fallback.draw_one(pool)
-                if not found:
+                if not await self.round(http):
                     await asyncio.sleep(_IDLE_SECONDS)
             except FAULTS as error:
                 get_logger().warning("preview relay waits", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(1)
+
+    async def round(self, http: httpx.AsyncClient) -> bool:
+        """Render one preview, or, while the breaker is open, draw one's card; whether there was one."""
+        pool = await self._database.pool()
+        if await self._may_render():
+            return await self._render_one(pool, http)
+        return not self._forced_open and await self._fallback.draw_one(pool)
 
     async def _may_render(self) -> bool:
         """Whether a call may be made now; tells the API of the breaker, and hears of the operator, on the way."""

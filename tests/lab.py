@@ -33,6 +33,7 @@ from schemas.codec import Codec, load_schemas
 from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import new_share_token, share_id_for, uuid7
 from sinks.share_store import GROUP
+from tests.own_services import OwnServices
 
 ROOT = Path(__file__).parent.parent
 CODEC = Codec(load_schemas())
@@ -275,11 +276,10 @@ async def eventually(true: Callable[[], Any], within: float, what: str) -> None:
 
 
 @asynccontextmanager
-async def open_database(name: str) -> AsyncIterator[str]:
-    """The DSN of a fresh database with schema and development data, dropped at the end."""
-    base = PostgresSettings().dsn
-    admin = await asyncpg.connect(base)
-    await admin.execute(f'CREATE DATABASE "{name}"')
+async def open_database(name: str, server: str = "") -> AsyncIterator[str]:
+    """The DSN of a fresh database with schema and development data, dropped at the end; *server*: not on the parts'."""
+    base = server or PostgresSettings().dsn
+    await _execute(base, f'CREATE DATABASE "{name}"')
     try:
         dsn = urlunsplit(urlsplit(base)._replace(path=f"/{name}"))
         connection = await asyncpg.connect(dsn)
@@ -288,13 +288,21 @@ async def open_database(name: str) -> AsyncIterator[str]:
         await connection.close()
         yield dsn
     finally:
-        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-        await admin.close()
+        await _execute(base, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(statement)
+    await connection.close()
 
 
 @asynccontextmanager
-async def open_lab(logs: Path, brokers: str | None = None) -> AsyncIterator[Lab]:
-    """A fresh database and fresh topics on the running parts; *brokers*: on these three, not on the one of theirs."""
+async def open_lab(logs: Path, brokers: str | None = None, own: OwnServices | None = None) -> AsyncIterator[Lab]:
+    """A fresh database and fresh topics on the running parts.
+
+    *brokers*: on these three, not on the one of theirs; *own*: with its PostgreSQL and its Redis.
+    """
     name = f"lab_{uuid4().hex[:12]}"
     kafka = KafkaSettings(
         bootstrap_servers=brokers or KafkaSettings().bootstrap_servers,
@@ -317,8 +325,9 @@ async def open_lab(logs: Path, brokers: str | None = None) -> AsyncIterator[Lab]
         "STREAM_METRICS_PORT": "0",
         "STREAM_SESSION_TIMEOUT_SECONDS": "6",
         "STREAM_GROUP_SUFFIX": f"-{name}",
+        **({"REDIS_URL": own.redis_url} if own else {}),
     }
-    async with open_database(name) as dsn:
+    async with open_database(name, own.dsn if own else "") as dsn:
         pool = await asyncpg.create_pool(dsn, min_size=1, max_size=3)
         lab = Lab(kafka, dsn, {**env, "POSTGRES_DSN": dsn}, pool, logs)
         try:

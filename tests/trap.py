@@ -1,4 +1,4 @@
-"""Spoils one call that the code under test makes of a driver: PostgreSQL's, BigQuery's or the bucket's."""
+"""Spoils one call that the code under test makes of a driver: PostgreSQL's, Redis's, BigQuery's or the bucket's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 import clients.postgres
 from clients.bigquery import Warehouse, WarehouseError
@@ -62,9 +65,9 @@ def _statement(trap: Trap, method: Any) -> Any:
     return call
 
 
-def _awaited(trap: Trap, method: Any) -> Any:
+def _awaited(trap: Trap, method: Any, lost: type[Exception]) -> Any:
     async def call(*words: Any, **more: Any) -> Any:
-        return await trap.around(partial(method, *words, **more), ObjectStoreError("injected"))
+        return await trap.around(partial(method, *words, **more), lost("injected"))
 
     return call
 
@@ -87,5 +90,7 @@ def set_trap(monkeypatch: pytest.MonkeyPatch) -> Trap:
     monkeypatch.setattr(clients.postgres, "PlainConnection", spoilt)
     for name in WAREHOUSE:
         monkeypatch.setattr(Warehouse, name, _blocking(trap, getattr(Warehouse, name)))
-    monkeypatch.setattr(ObjectStore, "put", _awaited(trap, ObjectStore.put))
+    monkeypatch.setattr(ObjectStore, "_call", _awaited(trap, ObjectStore._call, ObjectStoreError))
+    for kind, name in ((Redis, "execute_command"), (Pipeline, "execute")):
+        monkeypatch.setattr(kind, name, _awaited(trap, getattr(kind, name), RedisConnectionError))
     return trap

@@ -30,6 +30,7 @@ CLOCK_OFF = Symptom(
     over="The check clocks is well. Limits are right again within their window: an hour for shares, a minute for "
     "look-ups.",
     page="P3, business hours",
+    alerts=("wishlist-clock-off",),
 )
 FUTURE = Symptom(
     name="records-from-the-future",
@@ -39,6 +40,7 @@ FUTURE = Symptom(
     do="chronyc tracking on each machine that runs the API or persist; the clocks' check names the processes that "
     "answer",
     over="New events have the right time; the check is well once that time has passed.",
+    alerts=("wishlist-clock-off",),
 )
 
 

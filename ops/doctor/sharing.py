@@ -148,8 +148,11 @@ async def _limits(around: Surroundings) -> Iterable[Finding]:
 
 async def _links(around: Surroundings) -> Iterable[Finding]:
     rows = await around.rows(
-        """SELECT share_token FROM wishlist_shares
-           WHERE NOT is_revoked AND expired_at IS NULL AND expires_at > now() ORDER BY expires_at DESC LIMIT $1""",
+        """(SELECT share_token FROM wishlist_shares
+            WHERE NOT is_revoked AND expired_at IS NULL AND expires_at > now() ORDER BY expires_at DESC LIMIT $1)
+           UNION ALL
+           (SELECT share_token FROM wishlist_shares
+            WHERE NOT is_revoked AND expired_at IS NULL AND expires_at IS NULL LIMIT $1)""",
         _LINKS,
     )
     keys = [share_key(row["share_token"]) for row in rows]

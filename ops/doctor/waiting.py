@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ops.doctor.finding import Check, Finding, Symptom, ago, well
 from ops.doctor.surroundings import Surroundings
+from streams import due_work
+from streams.due_work import DueWork
 
 OUTBOX_WAITS = Symptom(
     name="outbox-waiting",
@@ -15,7 +17,7 @@ OUTBOX_WAITS = Symptom(
     "work.",
     do="see the check brokers; where that is well: ./run logs persist and ./run logs api, for why the relay waits",
     over="The check outbox is well: the relay empties it by itself, in order.",
-    alerts=("wishlist-kafka-errors", "wishlist-kafka-away"),
+    alerts=("wishlist-kafka-errors", "wishlist-kafka-away", "wishlist-work-late"),
 )
 EXPIRIES_LATE = Symptom(
     name="expiries-late",
@@ -31,6 +33,7 @@ DIGESTS_WAIT = Symptom(
     users="Owners get their daily letter late; none is lost or sent twice.",
     do="see the check queue; ./run logs digest",
     over="The check digests is well.",
+    alerts=("wishlist-work-late",),
 )
 PUSHES_WAIT = Symptom(
     name="pushes-waiting",
@@ -38,6 +41,7 @@ PUSHES_WAIT = Symptom(
     users="Owners hear late that something was added; after a day not at all.",
     do="./run logs push: FCM's or APNs' answers are there; check FCM_SERVICE_ACCOUNT_FILE and APNS_KEY_FILE",
     over="The check pushes is well.",
+    alerts=("wishlist-work-late",),
 )
 WEBHOOKS_WAIT = Symptom(
     name="webhooks-waiting",
@@ -45,6 +49,7 @@ WEBHOOKS_WAIT = Symptom(
     users="Receivers hear late of events; after three days not at all.",
     do="./run logs webhook; a second worker calls a hundred more at once",
     over="The check webhooks is well.",
+    alerts=("wishlist-work-late",),
 )
 SHOP_WEBHOOK_OFF = Symptom(
     name="webhook-of-the-shop-disabled",
@@ -52,6 +57,7 @@ SHOP_WEBHOOK_OFF = Symptom(
     users="The shop's systems hear of nothing any more, and will not hear of what has happened meanwhile.",
     do="wishlist webhook show; mend the receiver, then wishlist webhook set it again",
     over="The check webhooks is well.",
+    alerts=("wishlist-work-late",),
 )
 LINKS_WAIT = Symptom(
     name="ended-lists-waiting",
@@ -59,6 +65,7 @@ LINKS_WAIT = Symptom(
     users="While PostgreSQL is there these links answer 404. The CDN may still show pages and pictures.",
     do="see the check redis, and API_PURGE_URL; ./run logs preview",
     over="The check ended is well.",
+    alerts=("wishlist-work-late",),
 )
 ERASURES_WAIT = Symptom(
     name="erasures-waiting",
@@ -66,9 +73,8 @@ ERASURES_WAIT = Symptom(
     users="None notices. The promise to them is not kept yet.",
     do="wishlist erase: it goes on where it was; what has to wait says until when (docs/erasure.md)",
     over="The check ended is well.",
+    alerts=("wishlist-work-late",),
 )
-
-_OF = "count(*) AS waiting, extract(epoch FROM now() - min({since}))::float8 AS oldest, {tries} AS tries"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,75 +110,27 @@ def judge(work: Work, found: Waiting) -> Finding:
     return well(f"{work.what} under way: {found.waiting:,}")
 
 
-OUTBOX = Work(
-    "events",
-    f"SELECT {_OF.format(since='created_at', tries='0')} FROM event_outbox",
-    10,
-    OUTBOX_WAITS,
-)
-EXPIRIES = Work(
-    "expiries",
-    f"""SELECT {_OF.format(since="expires_at", tries="0")} FROM wishlist_shares
-        WHERE expires_at <= now() AND expired_at IS NULL AND NOT is_revoked""",
-    60,
-    EXPIRIES_LATE,
-)
+def _work(due: DueWork, symptom: Symptom) -> Work:
+    return Work(due.what, due.sql, due.seconds, symptom, due.tries)
+
+
+OUTBOX = _work(due_work.OUTBOX, OUTBOX_WAITS)
+EXPIRIES = _work(due_work.EXPIRIES, EXPIRIES_LATE)
 DIGESTS = (
-    Work(
-        "digests to be closed",
-        f"SELECT {_OF.format(since='due_at', tries='0')} FROM digest_owners WHERE is_pending AND due_at <= now()",
-        300,
-        DIGESTS_WAIT,
-    ),
-    Work(
-        "digests to be sent",
-        f"""SELECT {_OF.format(since="due_at", tries="max(attempts)")} FROM digests
-            WHERE state = 'due' AND due_at <= now()""",
-        120,
-        DIGESTS_WAIT,
-    ),
+    _work(due_work.DIGESTS_TO_CLOSE, DIGESTS_WAIT),
+    _work(due_work.DIGESTS_TO_SEND, DIGESTS_WAIT),
 )
 PUSHES = (
-    Work(
-        "pushes to be announced",
-        f"SELECT {_OF.format(since='due_at', tries='0')} FROM pushes WHERE state = 'due' AND due_at <= now()",
-        60,
-        PUSHES_WAIT,
-    ),
-    Work(
-        "pushes to devices",
-        # One device's own trouble is not ours: its service asks for later and later.
-        f"""SELECT {_OF.format(since="due_at", tries="0")} FROM push_deliveries
-            WHERE state = 'due' AND due_at <= now()""",
-        120,
-        PUSHES_WAIT,
-    ),
+    _work(due_work.PUSHES_TO_ANNOUNCE, PUSHES_WAIT),
+    _work(due_work.PUSHES_TO_SEND, PUSHES_WAIT),
 )
 WEBHOOKS = (
-    Work(
-        "calls",
-        f"""SELECT {_OF.format(since="d.due_at", tries="0")}
-            FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id
-            WHERE d.state = 'due' AND d.due_at <= now() AND w.failures = 0 AND w.disabled_at IS NULL""",
-        120,
-        WEBHOOKS_WAIT,
-    ),
-    Work(
-        "disabled webhooks of the shop",
-        f"""SELECT {_OF.format(since="disabled_at", tries="0")} FROM webhooks
-            WHERE owner_id IS NULL AND disabled_at IS NOT NULL""",
-        -1,
-        SHOP_WEBHOOK_OFF,
-    ),
+    _work(due_work.WEBHOOK_CALLS, WEBHOOKS_WAIT),
+    _work(due_work.SHOP_WEBHOOK, SHOP_WEBHOOK_OFF),
 )
 ENDED = (
-    Work("deleted lists", f"SELECT {_OF.format(since='ended_at', tries='0')} FROM ended_lists", 60, LINKS_WAIT),
-    Work(
-        "people to be removed",
-        f"SELECT {_OF.format(since='removed_at', tries='0')} FROM removed_users WHERE completed_at IS NULL",
-        3_600,
-        ERASURES_WAIT,
-    ),
+    _work(due_work.ENDED_LISTS, LINKS_WAIT),
+    _work(due_work.REMOVED_PEOPLE, ERASURES_WAIT),
 )
 
 

@@ -13,17 +13,15 @@ import httpx
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from config.settings import AuthSettings
-from ops.tokens import signer
 from schemas.codec import Origin
 from schemas.event import EventType, ShareEvent
 from sinks.share_store import GROUP
 from tests.cluster import Cluster
-from tests.lab import CODEC, Lab, eventually, free_port, open_lab
+from tests.lab import CODEC, Lab, eventually, open_lab
+from tests.lab_api import VISITOR, open_api
 
 AWAY_SECONDS = float(os.environ.get("FAULT_BROKERS_AWAY_SECONDS", "8"))
 WISHLIST = "/api/v2/wishlists/wl_8a2b3c4d5e6f"
-VISITOR = {"User-Agent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) Chrome/117.0 Safari/537.36"}
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -37,20 +35,7 @@ async def lab(tmp_path: Path, cluster: Cluster) -> AsyncIterator[Lab]:
 @pytest.fixture
 async def api(lab: Lab) -> AsyncIterator[httpx.AsyncClient]:
     """An API of the lab's own, and an owner signed in to it."""
-    port = free_port()
-    limits = {"API_SHARE_LIMIT_PER_HOUR": "1000000", "API_LOOKUP_LIMIT_PER_MINUTE": "1000000"}
-    lab.start("api", module="api", API_PORT=port, **limits)
-    url = f"http://127.0.0.1:{port}"
-    headers = {"Authorization": f"Bearer {signer(AuthSettings())('user_maya')}", **VISITOR}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
-
-        async def ready() -> bool:
-            try:
-                return (await client.get("/readyz")).status_code == 200
-            except httpx.TransportError:
-                return False
-
-        await eventually(ready, 60, "the API is ready")
+    async with open_api(lab) as client:
         yield client
 
 

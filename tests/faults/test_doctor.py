@@ -19,6 +19,7 @@ from confluent_kafka import Producer
 from schemas.event import EventType
 from schemas.ids import new_share_token, uuid7
 from sinks.digest import GROUP as DIGEST
+from tests import doctor_words
 from tests.lab import CODEC, event
 from tests.stack_control import ROOT, Stack, eventually, own_stack
 
@@ -27,7 +28,6 @@ REJECTS = 5
 # A part that hangs is the harder case; the long form has them killed too.
 HOW = ["hung", "killed"][: int(os.environ.get("FAULT_OUTAGE_KINDS", "1"))]
 AGENTS = ("persist", "preview", "digest", "push", "webhook", "warehouse", "segment", "archive")
-RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 
 # The stack's start counts among the first test's time.
 pytestmark = [
@@ -57,20 +57,12 @@ def ask(stack: Stack, *words: str) -> tuple[int, dict[str, Any]]:
     assert "Traceback" not in done.stderr, done.stderr[-3_000:]
     said: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == (said["level"] != "well"), done.stderr[-1_000:]
-    assert not [one for one in said["findings"] if "the check itself failed" in one["seen"]]
     return done.returncode, said
 
 
 def symptoms(stack: Stack, *words: str) -> dict[str, str]:
-    """What was seen of each symptom. Each is in the runbook, in the same words."""
-    found = {one["symptom"]: one for one in ask(stack, *words)[1]["findings"] if one["symptom"]}
-    for name, one in found.items():
-        section = RUNBOOK.partition(f"\n### {name}\n")[2].partition("\n#")[0]
-        assert f"- **Users**: {one['users']}" in section
-        says = re.search(r", (?:broken|look): (.*)\.$", section, re.MULTILINE)
-        assert says is not None
-        assert one["seen"].startswith(says[1])
-    return {name: one["seen"] for name, one in found.items()}
+    """What was seen of each symptom, in the runbook's words."""
+    return doctor_words.symptoms(ask(stack, *words)[1])
 
 
 def all_is_well(stack: Stack) -> None:
@@ -152,8 +144,7 @@ def test_postgres_away(stack: Stack, how: str) -> None:
         assert "kafka-away" not in found
         _, said = ask(stack)
         assert said["findings"][0]["level"] == "broken", "what is worst comes first"
-        unknown = {one["check"] for one in said["findings"] if one["level"] == "unknown"}
-        assert {"migrations", "outbox", "dlq", "links"} <= unknown
+        assert {"migrations", "outbox", "dlq", "links"} <= doctor_words.unknown(said)
     all_is_well(stack)
 
 
