@@ -24,6 +24,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,11 @@ class Stack:
 
     def memory(self) -> dict[str, float]:
         """Resident bytes of each process with its children."""
-        found = {}
+        found: dict[str, float] = {}
         for name, process in self.processes.items():
-            family = [process, *process.children(recursive=True)]
-            found[name] = float(sum(one.memory_info().rss for one in family if one.is_running()))
+            with suppress(psutil.NoSuchProcess):
+                for one in [process, *process.children(recursive=True)]:
+                    found[name] = found.get(name, 0.0) + one.memory_info().rss
         return found
 
     def replaced(self) -> list[str]:
@@ -242,7 +244,7 @@ async def differences(
     connection: asyncpg.Connection, before: Books, after: Books, traffic: Traffic, answered: int
 ) -> list[str]:
     """What is not exactly once: the topic, the share store's ledger and its rows against what was sent."""
-    row = await connection.fetchrow(_SHARES, traffic.tokens)
+    [row] = await connection.fetch(_SHARES, traffic.tokens)
     sent = sum(traffic.sent.values())
     sums = {
         "records in the topic": (after.records - before.records, sent + answered),

@@ -303,7 +303,7 @@ class System:
         while len(self._log) < sum(ends.values()):
             for message in self._reader.consume(100, 0.1):
                 assert message.error() is None, message.error()
-                self._log.append((message.partition(), message.offset(), message.value()))
+                self._log.append((message.partition() or 0, message.offset() or 0, message.value()))
         return self._log
 
     def events(self, below: dict[int, int]) -> list[ShareEvent]:

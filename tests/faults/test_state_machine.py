@@ -2,9 +2,9 @@
 
 Shares are made, looked at, taken from, switched, extended, revoked and expired; their events come late, twice, and
 before their creation; the worker dies or freezes anywhere in a batch, its reader jumps back and ahead, expiries are
-swept, what has passed is replayed. After every single step the store must be just what :mod:`tests.share_model` makes of
-the records below the store's own watermarks, and Kafka must not believe more than that. :mod:`tests.persist_system` is
-what runs.
+swept, what has passed is replayed. After every single step the store must be just what :mod:`tests.share_model` makes
+of the records below the store's own watermarks, and Kafka must not believe more than that. :mod:`tests.persist_system`
+is what runs.
 """
 
 from __future__ import annotations
@@ -330,7 +330,8 @@ class Sharing(RuleBasedStateMachine):
         assert {(row["share_id"], row["day"].isoformat(), row["visitor_hash"]) for row in visits} == model.visitors()
         copies = self.do(
             rows(
-                "SELECT id, wishlist_id, product_id, source_share_id FROM wishlist_items WHERE source_share_id IS NOT NULL"
+                """SELECT id, wishlist_id, product_id, source_share_id FROM wishlist_items
+                   WHERE source_share_id IS NOT NULL"""
             )
         )
         assert {row["id"]: tuple(row)[1:] for row in copies} == model.copied_items()
@@ -360,7 +361,7 @@ class Sharing(RuleBasedStateMachine):
             self.do(self.system.close())
 
 
-@pytest.mark.timeout(0 if "FAULT_MODEL_EXAMPLES" in os.environ else 300)
+@pytest.mark.timeout(3_600)
 def test_whatever_happens_the_store_is_what_the_model_says(world: World) -> None:
     rounds = settings(
         max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
