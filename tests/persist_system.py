@@ -17,9 +17,11 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from aiokafka import AIOKafkaConsumer
+import stamina
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from asyncpg.pool import PoolConnectionProxy
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from faust.types import TP
 
@@ -39,7 +41,7 @@ from streams.transport import Fetched
 from tests.lab import CODEC
 
 PARTITIONS = 3
-STEP_SECONDS = 60
+STEP_SECONDS = 30
 
 
 class Moment(StrEnum):
@@ -145,7 +147,7 @@ class Worker:
     async def tell_kafka(self) -> None:
         """Commit as the transport does: what the engine calls its watermarks."""
         marks = {tp: mark for tp in self._system.tps if (mark := self._engine.watermark(tp)) is not None}
-        await self._consumer.commit(marks)
+        await self._consumer.commit({TopicPartition(*tp): mark for tp, mark in marks.items()})
 
     def jump(self, tp: TP, offset: int) -> None:
         """The reader's next fetch of *tp* begins at *offset*: records come again, or are left out."""
@@ -202,6 +204,7 @@ class System:
         self.worker: Worker | None = None
         self.frozen: list[Worker] = []
         self.happened: Counter[str] = Counter()
+        self.is_open = False
 
     async def open(self) -> None:
         """Make topics, and a store in which nothing was shared yet."""
@@ -209,13 +212,16 @@ class System:
         for created in self._admin.create_topics(wanted).values():
             created.result(timeout=20)
         ask = topic_ids(self.kafka)
-        self._topic_ids = {self.kafka.events_topic: await asyncio.to_thread(ask, self.kafka.events_topic)}
-        self._reader.assign([TopicPartition(*tp, 0) for tp in self.tps])
+        for attempt in stamina.retry_context(on=KafkaException, attempts=50, wait_max=0.5, timeout=20):
+            with attempt:  # a broker that has just made a topic may not know it for a moment
+                self._topic_ids[self.kafka.events_topic] = ask(self.kafka.events_topic)
+        self._reader.assign([Place(*tp, 0) for tp in self.tps])
         pool = await self._database.pool()
         for table in ("event_outbox", "ledger", "watermarks", "wishlist_shares"):
             await pool.execute(f"DELETE FROM {table}")
         await pool.execute("DELETE FROM wishlist_items WHERE source_share_id IS NOT NULL OR public_id LIKE 'wli\\_%'")
         await self.producer.start()
+        self.is_open = True
 
     async def close(self) -> None:
         """Leave nothing behind but the database."""
@@ -299,7 +305,7 @@ class System:
 
     def log(self) -> Sequence[tuple[int, int, bytes | None]]:
         """Each record of the topic: partition, offset, value."""
-        ends = {tp.partition: self._reader.get_watermark_offsets(TopicPartition(*tp), timeout=10)[1] for tp in self.tps}
+        ends = {tp.partition: self._reader.get_watermark_offsets(Place(*tp), timeout=10)[1] for tp in self.tps}
         while len(self._log) < sum(ends.values()):
             for message in self._reader.consume(100, 0.1):
                 assert message.error() is None, message.error()
@@ -322,7 +328,7 @@ class System:
     def _committed(self) -> dict[int, int]:
         consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap_servers, "group.id": self.group})
         try:
-            asked = consumer.committed([TopicPartition(*tp) for tp in self.tps], timeout=10)
+            asked = consumer.committed([Place(*tp) for tp in self.tps], timeout=10)
         finally:
             consumer.close()
         return {one.partition: one.offset for one in asked if one.offset >= 0}
@@ -331,9 +337,9 @@ class System:
         """Where each record stood that is in the DLQ; how often it is there."""
         topic = self.kafka.dlq_topic
         reader = self._reader_of(topic)
-        reader.assign([TopicPartition(topic, 0, 0)])
+        reader.assign([Place(topic, 0, 0)])
         found: Counter[tuple[int, int]] = Counter()
-        end = reader.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1]
+        end = reader.get_watermark_offsets(Place(topic, 0), timeout=10)[1]
         while sum(found.values()) < end:
             for message in reader.consume(100, 0.1):
                 said = dict(message.headers() or ())
