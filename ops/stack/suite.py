@@ -32,6 +32,8 @@ LONG = {
     "FAULT_BROWSER_KILLS": "20",
     "FAULT_RENDERER_KILLS": "5",
     "FAULT_BUCKET_OUTAGE_SECONDS": "60",
+    "FAULT_MODEL_EXAMPLES": "200",
+    "FAULT_MODEL_STEPS": "80",
 }
 CHECKS = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports"])
 # Most of a test is waiting: two at once take little more than half the time. Each file stays in one process.
