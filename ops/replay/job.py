@@ -96,7 +96,8 @@ class Replays:
         if rebuilds and start != Start():
             raise Refused("--rebuild: a store is built anew from the very beginning. Leave out --from.")
         group = target.group + self._streams.group_suffix
-        name = f"{sink}-{now:%Y%m%dT%H%M%S}"
+        # Several may begin at once, of which each reads its own partitions.
+        name = f"{sink}-{now:%Y%m%dT%H%M%S%f}"
         lane = group if rebuilds else f"{group}.{name}" if again else lane_of(group, name)
         stretches: list[Stretch] = []
         begins: dict[str, dict[int, int]] = {}
