@@ -10,16 +10,19 @@ from typing import Annotated
 
 import asyncpg
 import typer
+import uvloop
 from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from clients import logs
 from config.settings import KafkaSettings, PostgresSettings, StreamSettings, load
 from ops.replay.job import Job, Refused, Replays
 from ops.replay.lane import Lane, Pace, ReplayStopped
 from ops.replay.plan import EARLIEST, BadStart, Start
-from ops.replay.rebuild import Difference
+from ops.replay.rebuild import Difference, ShadowFault
+from streams.application import spare_records_the_collector
 
 console = Console()
 
@@ -45,12 +48,15 @@ def replay(
 ) -> None:
     """Read events again, from the topic into one sink. What is there already stays as it is."""
     try:
-        asyncio.run(_replay(sink, start, yes, dry_run, rate, resume, rebuild, again))
+        # The bar says how far it is; the engine's word on each batch would only break it up.
+        logs.configure("replay", "WARNING")
+        spare_records_the_collector()
+        uvloop.run(_replay(sink, start, yes, dry_run, rate, resume, rebuild, again))
     except BadStart:
         _refuse(f"--from: {start!r} is no moment and no offsets. Write earliest, 2026-11-01T09:00 or 0:1200,3:50.")
     except Refused as error:
         _refuse(str(error))
-    except ReplayStopped as error:
+    except (ReplayStopped, ShadowFault) as error:
         console.print(f"[red]The replay has stopped:[/] {error}. wishlist replay {sink} --resume goes on with it.")
         raise typer.Exit(1) from None
     except KafkaException as error:
@@ -83,6 +89,7 @@ async def _replay(
             return
         if not yes and not typer.confirm("Go on?"):
             raise typer.Exit(1)
+        await replays.claim(job)
         if not resume:
             await replays.begin(job)
         began = time.monotonic()
