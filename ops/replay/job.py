@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -19,7 +19,7 @@ from ops.replay import rebuild
 from ops.replay.dead_letters import NewDeadLetters
 from ops.replay.from_archive import ArchiveSource, is_whole, oldest_of, stretch_of
 from ops.replay.from_topic import TopicSource
-from ops.replay.lane import Lane, Pace, Source
+from ops.replay.lane import Lane, Lanes, Pace, Source
 from ops.replay.plan import Start, Stretch, TopicLog
 from ops.replay.targets import Target, targets
 from sinks import archive
@@ -31,7 +31,9 @@ from streams.application import topic_ids
 _CLOSE = 2_000
 # The archive's own lane, beside that of the topics.
 _ARCHIVE = "archive"
-Watch = Callable[[Lane], object]
+# Records that are fetched together, at least: a batch is made of what several partitions bring.
+_FETCH = 2_000
+Watch = Callable[[Lanes], object]
 
 
 class Refused(ValueError):
@@ -71,9 +73,16 @@ class Replays:
     """Plans replays and runs them, against the brokers and the database that the settings name."""
 
     def __init__(
-        self, connection: asyncpg.Connection, kafka: KafkaSettings, postgres: PostgresSettings, streams: StreamSettings
+        self,
+        connection: asyncpg.Connection,
+        kafka: KafkaSettings,
+        postgres: PostgresSettings,
+        streams: StreamSettings,
+        workers: int = 1,
     ) -> None:
+        """*workers*: so many write at once, each of partitions of its own."""
         self._connection = connection
+        self._workers = workers
         self._kafka = kafka
         self._postgres = postgres
         self._streams = streams
@@ -204,31 +213,33 @@ class Replays:
                 forgotten=job.forgotten,
                 topic_id=topic_ids(self._kafka)(job.archived.topic),
             )
-            await self._go(job, source, lane_of(job.lane, _ARCHIVE), database, pace, watch, shadow)
-        await self._go(job, TopicSource(self._kafka, job.stretches), job.lane, database, pace, watch, shadow)
+            archived = self._lane(job, source, lane_of(job.lane, _ARCHIVE), database, pace, shadow)
+            await self._go([archived], watch)
+        size = max(_FETCH, self._batch_events(job))
+        shares = (job.stretches[own :: self._workers] for own in range(self._workers))
+        sources = [TopicSource(self._kafka, share, size) for share in shares if share]
+        await self._go([self._lane(job, source, job.lane, database, pace, shadow) for source in sources], watch)
 
-    async def _go(
-        self,
-        job: Job,
-        source: Source,
-        lane: str,
-        database: Database,
-        pace: Pace,
-        watch: Watch,
-        shadow: rebuild.Shadow | None,
-    ) -> None:
+    async def _go(self, lanes: Sequence[Lane], watch: Watch) -> None:
+        side_by_side = Lanes(lanes)
+        watch(side_by_side)
+        await side_by_side.run()
+
+    def _lane(
+        self, job: Job, source: Source, lane: str, database: Database, pace: Pace, shadow: rebuild.Shadow | None
+    ) -> Lane:
         target = self.target(job.sink)
-        size = {"max_batch_events": target.batch_events} if target.batch_events else {}
-        way = Lane(
+        return Lane(
             source=source,
             sink=(shadow.sink if shadow else target.make)(database, lane),
             decode=target.decode(self._codec, self._group(job)),
             dead_letters=NewDeadLetters(self._kafka, database),
-            settings=self._streams.model_copy(update=size),
+            settings=self._streams.model_copy(update={"max_batch_events": self._batch_events(job)}),
             pace=pace,
         )
-        watch(way)
-        await way.run()
+
+    def _batch_events(self, job: Job) -> int:
+        return self.target(job.sink).batch_events or self._streams.max_batch_events
 
     def _group(self, job: Job) -> str:
         return self.target(job.sink).group + self._streams.group_suffix

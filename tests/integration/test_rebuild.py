@@ -90,7 +90,7 @@ async def test_a_table_built_anew_says_what_the_events_say_while_its_agent_works
         warehouse,
         f"INSERT INTO `{{table}}` SELECT * REPLACE ('{uuid4()}' AS event_id) FROM ({same} = '{twice}' LIMIT 1)",
     )
-    rebuild = lab.begin_wishlist("replay", "warehouse", "--rebuild", "--yes", "--rate", "500")
+    rebuild = lab.begin_wishlist("replay", "warehouse", "--rebuild", "--yes", "--rate", "500", "--workers", "2")
     for begin in range(EVENTS, 2 * EVENTS, 200):
         lab.produce_events(events[begin : begin + 200])
         await asyncio.sleep(0.3)
