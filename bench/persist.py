@@ -68,7 +68,7 @@ async def one_run(lab: Lab, way: Way, wanted: int, python: str) -> float:
     await lab.pool.execute("VACUUM ANALYZE")
     await lab.pool.execute("CHECKPOINT")
     env = {**lab.env, "STREAM_GROUP_SUFFIX": f"-{uuid4().hex[:8]}", "WISHLIST_CACHE": str(side_by_side.CACHE)}
-    return await side_by_side.rate_of([[python, "-m", *way.module]], env, lambda: count_seen(lab, way), wanted)
+    return await side_by_side.rate_of([python, "-m", *way.module], env, lambda: count_seen(lab, way), wanted)
 
 
 async def main() -> None:

@@ -1,9 +1,8 @@
-"""What benches with rivals share: programs that are timed by what they write, and rates beside each other."""
+"""What benches with rivals share: programs timed by what they write, and rates beside each other."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,7 @@ _QUIX = (
 
 
 async def rate_of(
-    commands: Sequence[Sequence[str]],
+    command: Sequence[str],
     env: Mapping[str, str],
     count: Callable[[], Awaitable[int]],
     wanted: int,
@@ -36,36 +35,34 @@ async def rate_of(
     look_seconds: float = 0.1,
     within: float = 180,
 ) -> float:
-    """Rows/s of *commands*, which run at once: from the first row that *count* sees to the *wanted*-th.
+    """Rows/s of *command*: from the first row that *count* sees to the *wanted*-th.
 
     Starting a process is thus held against nobody. Asking costs time too: every *look_seconds*. Raises
-    :class:`RuntimeError` with what the commands said where they end before that, or do not get there *within* seconds.
+    :class:`RuntimeError` with what the command said where it ends before that, or does not get there *within* seconds.
     """
     with tempfile.TemporaryFile() as log:
-        processes = [
-            subprocess.Popen(command, cwd=ROOT, env={**env, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log)  # noqa: ASYNC220  # starting one is quick
-            for command in commands
-        ]
+        process = subprocess.Popen(  # noqa: ASYNC220  # starting it is quick, and nothing else runs here
+            command, cwd=ROOT, env={**env, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log
+        )
         try:
             first: tuple[float, int] | None = None
             deadline = time.monotonic() + within
             while time.monotonic() < deadline:
-                have_ended = all(process.poll() is not None for process in processes)
+                has_ended = process.poll() is not None
                 seen, now = await count(), time.perf_counter()
                 if first is None and seen:
                     first = (now, seen)
-                if first is not None and seen >= wanted and now > first[0] and seen > first[1]:
+                if first is not None and seen >= wanted and seen > first[1]:
                     return (seen - first[1]) / (now - first[0])
-                if have_ended:
+                if has_ended:
                     break
                 await asyncio.sleep(look_seconds)
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - 3_000))
-            raise RuntimeError(f"{commands[0]} did not write {wanted:,} rows:\n{log.read().decode(errors='replace')}")
+            log.seek(0)
+            said = log.read()[-3_000:].decode(errors="replace")
+            raise RuntimeError(f"{command} did not write {wanted:,} rows:\n{said}")
         finally:
-            for process in processes:
-                process.kill()
-                process.wait()
+            process.kill()
+            process.wait()
 
 
 def quix_python() -> str:
@@ -80,18 +77,22 @@ def quix_python() -> str:
     return str(python)
 
 
-def show(title: str, titles: Mapping[str, str], rates: Mapping[str, Sequence[float]], ours: str) -> dict[str, Any]:
-    """Print each way's rates and, pair by pair, what *ours* is of them; the same as figures."""
-    table = Table("way", "rows/s (median)", "min to max", "ours / this, pair by pair", title=title)
+def show(
+    title: str, titles: Mapping[str, str], rates: Mapping[str, Sequence[float]], ours: str, *, inverse: bool = False
+) -> dict[str, Any]:
+    """Print each way's rates and, pair by pair, what *ours* is of them; the same as figures. *inverse*: they of it."""
+    ratio = f"this / {titles[ours]}" if inverse else "ours / this"
+    table = Table("way", "rows/s (median)", "min to max", f"{ratio}, pair by pair", title=title)
     result = {}
     for name, figures in rates.items():
-        ratios = sorted(a / b for a, b in zip(rates.get(ours, figures), figures, strict=True))
+        pairs = zip(rates.get(ours, figures), figures, strict=True)
+        ratios = sorted(b / a if inverse else a / b for a, b in pairs)
         table.add_row(
             titles[name],
             f"{statistics.median(figures):,.0f}",
             f"{min(figures):,.0f} to {max(figures):,.0f}",
             f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
         )
-        result[name] = {"rows_per_second": statistics.median(figures), "ours_over_this": statistics.median(ratios)}
+        result[name] = {"rows_per_second": statistics.median(figures), "ratio": statistics.median(ratios)}
     Console().print(table)
     return result

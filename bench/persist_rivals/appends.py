@@ -15,7 +15,8 @@ from sinks.bigquery import row_of
 class ShareEvents:
     """The warehouse agent's rows, appended by the same client, one append after the other; no ledger, no notes."""
 
-    batch = WarehouseSettings().batch_events
+    # What a replay takes from a topic at once becomes one append, several times the agent's own 500.
+    batch = 2_000
 
     def __init__(self) -> None:
         self._warehouse = Warehouse(WarehouseSettings())
