@@ -9,11 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,13 +19,11 @@ from uuid import uuid4
 import asyncpg
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from rich.console import Console
-from rich.table import Table
 
+from bench import side_by_side
 from bench.persist_rivals import connect
 from tests.lab import Lab, open_lab, story
 
-ROOT = Path(__file__).parent.parent
-CACHE = ROOT / ".state" / "cache"
 console = Console(stderr=True)
 
 
@@ -42,19 +37,18 @@ class Way:
     seen: str = "SELECT coalesce(sum(raw_view_count), 0) FROM wishlist_shares"
 
 
-_RIVALS = "bench.persist_rivals"
 WAYS: dict[str, Way] = {
     "ours": Way("(a) the persist agent", ["streams", "persist"]),
-    "stock_take": Way("(b) stock Faust with take", [f"{_RIVALS}.stock_take"], 0.5),
-    "stock_single": Way("(c) stock Faust, a transaction an event", [f"{_RIVALS}.stock_single"], 0.03),
-    "quix": Way("(d) Quix Streams, batching sink", [f"{_RIVALS}.quix"]),
+    "stock_take": Way("(b) stock Faust with take", [f"{side_by_side.RIVALS}.stock_take"], 0.5),
+    "stock_single": Way("(c) stock Faust, a transaction an event", [f"{side_by_side.RIVALS}.stock_single"], 0.03),
+    "quix": Way("(d) Quix Streams, batching sink", [f"{side_by_side.RIVALS}.quix"]),
     "connect": Way(
         "(e) Kafka Connect, JDBC upsert (lesser work)",
-        [f"{_RIVALS}.connect"],
+        [f"{side_by_side.RIVALS}.connect"],
         1,
         f"SELECT count(*) FROM {connect.TABLE}",
     ),
-    "bare": Way("(f) bare confluent-kafka + asyncpg", [f"{_RIVALS}.bare"]),
+    "bare": Way("(f) bare confluent-kafka + asyncpg", [f"{side_by_side.RIVALS}.bare"]),
 }
 
 
@@ -73,45 +67,8 @@ async def one_run(lab: Lab, way: Way, wanted: int, python: str) -> float:
     await lab.pool.execute(f"DROP TABLE IF EXISTS {connect.TABLE}")
     await lab.pool.execute("VACUUM ANALYZE")
     await lab.pool.execute("CHECKPOINT")
-    env = {
-        **lab.env,
-        "STREAM_GROUP_SUFFIX": f"-{uuid4().hex[:8]}",
-        "PYTHONPATH": str(ROOT),
-        "WISHLIST_CACHE": str(CACHE),
-    }
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(  # noqa: ASYNC220  # starting it is quick, and nothing else runs here
-            [python, "-m", *way.module], cwd=ROOT, env=env, stdout=log, stderr=log
-        )
-        try:
-            first: tuple[float, int] | None = None
-            deadline = time.monotonic() + 180
-            while time.monotonic() < deadline:
-                seen = await count_seen(lab, way)
-                now = time.perf_counter()
-                if first is None and seen:
-                    first = (now, seen)
-                if first is not None and seen >= wanted and now > first[0]:
-                    return (seen - first[1]) / (now - first[0])
-                await asyncio.sleep(0.1)  # asking costs PostgreSQL time too
-            log.seek(0)
-            raise RuntimeError(f"{way.title} did not finish:\n{log.read()[-2000:].decode()}")
-        finally:
-            process.kill()
-            process.wait()
-
-
-def quix_environment() -> str:
-    """The interpreter of an environment with Quix Streams, made once: its pins are not ours."""
-    folder = CACHE / "quix"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        uv = str(CACHE / "uv" / "bin" / "uv")
-        needed = ["quixstreams==3.28.1", "asyncpg", "fastavro", "msgspec", "uuid-utils", "pydantic-settings"]
-        needed += ["structlog", "prometheus-client"]
-        subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(folder)], check=True)
-        subprocess.run([uv, "pip", "install", "-q", "--python", str(python), *needed], check=True)
-    return str(python)
+    env = {**lab.env, "STREAM_GROUP_SUFFIX": f"-{uuid4().hex[:8]}", "WISHLIST_CACHE": str(side_by_side.CACHE)}
+    return await side_by_side.rate_of([python, "-m", *way.module], env, lambda: count_seen(lab, way), wanted)
 
 
 async def main() -> None:
@@ -123,7 +80,7 @@ async def main() -> None:
     arguments = parser.parse_args()
     ways = [name for name in arguments.ways.split(",") if name in WAYS]
     rates: dict[str, list[float]] = {name: [] for name in ways}
-    quix_python = quix_environment() if "quix" in ways else ""
+    quix_python = side_by_side.quix_python() if "quix" in ways else ""
     async with open_lab(Path(tempfile.mkdtemp())) as lab:
         events = story(arguments.events)
         views = sum(1 for e in events if e.page_view_id is not None)
@@ -140,23 +97,10 @@ async def main() -> None:
                 rate = await one_run(lab, way, wanted, quix_python if name == "quix" else sys.executable)
                 rates[name].append(rate)
                 console.print(f"run {run + 1}: {way.title}: {rate:,.0f} events/s")
-    table = Table(
-        "way", "events/s (median)", "min to max", "ours / this, pair by pair", title=f"{arguments.events:,} events"
-    )
-    result: dict[str, object] = {"events": arguments.events, "runs": arguments.runs}
-    for name in ways:
-        figures = rates[name]
-        ratios = sorted(a / b for a, b in zip(rates.get("ours", figures), figures, strict=True))
-        table.add_row(
-            WAYS[name].title,
-            f"{statistics.median(figures):,.0f}",
-            f"{min(figures):,.0f} to {max(figures):,.0f}",
-            f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
-        )
-        result[name] = {"events_per_second": statistics.median(figures), "ours_over_this": statistics.median(ratios)}
-    Console().print(table)
+    titles = {name: WAYS[name].title for name in ways}
+    result = side_by_side.show(f"{arguments.events:,} events", titles, rates, "ours")
     if arguments.json:
-        print(json.dumps(result))
+        print(json.dumps({"events": arguments.events, "runs": arguments.runs, **result}))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
 from google.cloud.bigquery_storage_v1 import types
@@ -23,7 +22,7 @@ from google.cloud.bigquery_storage_v1.writer import AppendRowsStream
 from rich.console import Console
 from rich.table import Table
 
-from bench import partitions
+from bench import partitions, side_by_side
 from clients.bigquery import Warehouse
 from clients.bigquery_rows import RowFormat
 from clients.postgres import Database
@@ -131,22 +130,6 @@ def _timed(warehouse: Warehouse, sql: str) -> float:
     return time.perf_counter() - began
 
 
-def _show_rates(rates: dict[str, list[float]], count: int) -> dict[str, Any]:
-    table = Table(
-        "way", "rows/s (median)", "min to max", "sink / this, pair by pair", title=f"{count:,} rows, {_BATCH} each"
-    )
-    result = {}
-    for name, title in TITLES.items():
-        figures = rates[name]
-        ratios = sorted(a / b for a, b in zip(rates["sink"], figures, strict=True))
-        against = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        result[name] = {"rows_per_second": statistics.median(figures), "sink_over_this": statistics.median(ratios)}
-        spread = f"{min(figures):,.0f} to {max(figures):,.0f}"
-        table.add_row(title, f"{statistics.median(figures):,.0f}", spread, against)
-    Console().print(table)
-    return result
-
-
 def _show_views(took: dict[str, float], count: int) -> None:
     table = Table("view", "seconds", "reads", title=f"views at {count:,} events, emulator")
     for name, seconds in sorted(took.items(), key=lambda item: -item[1]):
@@ -183,7 +166,7 @@ def main() -> None:
         rates["bare"].append(of_bare_loop(events, a_call_each))
         rates["stream"].append(of_bare_loop(events, one_connection))
         console.print(f"run {run + 1}: " + ", ".join(f"{name} {of[-1]:,.0f}" for name, of in rates.items()) + " rows/s")
-    result = _show_rates(rates, arguments.rows)
+    result = side_by_side.show(f"{arguments.rows:,} rows, {_BATCH} each", TITLES, rates, "sink")
     if arguments.events:
         result["views_seconds"] = took = of_views(arguments.events, 3)
         _show_views(took, arguments.events)

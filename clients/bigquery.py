@@ -79,12 +79,12 @@ class Warehouse:
         # Google's own tries go on for 20 minutes and more, two apart in the end, and tell nobody what they wait for.
         return {"timeout": self.settings.timeout_seconds, "retry": None}
 
-    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """The rows of *sql*."""
+    def query(self, sql: str, parameters: Sequence[Any] = (), within: float | None = None) -> list[dict[str, Any]]:
+        """The rows of *sql*, waited for *within* seconds, by default as for any answer."""
         config = bigquery.QueryJobConfig(query_parameters=list(parameters))
         try:
             rows = self.rest.query(sql, job_config=config, timeout=self.settings.timeout_seconds)
-            return [dict(row) for row in rows.result(timeout=self.settings.timeout_seconds)]
+            return [dict(row) for row in rows.result(timeout=within or self.settings.timeout_seconds)]
         except (GoogleAPICallError, GoogleAuthError, OSError) as error:
             raise WarehouseError(f"{type(error).__name__}: {error}") from error
 

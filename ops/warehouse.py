@@ -97,18 +97,23 @@ def _prepare(warehouse: Warehouse) -> Iterator[str]:
         yield from _view(warehouse, view)
 
 
+def new_table(warehouse: Warehouse, name: str, like: str) -> bigquery.Table:
+    """A table *name* with columns and layout of *like*, yet to be made."""
+    table = bigquery.Table(f"{warehouse.dataset}.{name}", schema=warehouse.schema(like))
+    layout = TABLES[like]
+    if layout.partition is not None:
+        table.time_partitioning = bigquery.TimePartitioning(field=layout.partition)
+        table.require_partition_filter = True
+    table.clustering_fields = list(layout.clusters)
+    return table
+
+
 def _table(warehouse: Warehouse, name: str) -> Iterator[str]:
     wanted = warehouse.schema(name)
     try:
         table = warehouse.rest.get_table(f"{warehouse.dataset}.{name}")
     except NotFound:
-        table = bigquery.Table(f"{warehouse.dataset}.{name}", schema=wanted)
-        layout = TABLES[name]
-        if layout.partition is not None:
-            table.time_partitioning = bigquery.TimePartitioning(field=layout.partition)
-            table.require_partition_filter = True
-        table.clustering_fields = list(layout.clusters)
-        warehouse.rest.create_table(table)
+        warehouse.rest.create_table(new_table(warehouse, name, name))
         yield f"made table {name}"
         return
     held = {column.name for column in table.schema}

@@ -33,13 +33,15 @@ E = TypeVar("E")
 class WarehouseTable(ABC, Generic[E]):
     """A sink that appends a row to one table for each entry of a batch.
 
-    The table's column ``event_id`` holds the first of the entry's ledger ids.
+    The table's column ``event_id`` holds the first of the entry's ledger ids. *into*: a table of the same columns that
+    takes the rows instead.
     """
 
     table: str
 
-    def __init__(self, database: Database, group: str, warehouse: Warehouse) -> None:
+    def __init__(self, database: Database, group: str, warehouse: Warehouse, into: str | None = None) -> None:
         self.group = group
+        self._into = into or self.table
         self._database = database
         self._warehouse = warehouse
         self._format = RowFormat(warehouse.schema(self.table))
@@ -74,16 +76,16 @@ class WarehouseTable(ABC, Generic[E]):
                 [partition.number for partition in starts],
                 self._owner,
             )
-        await self._settle_open_appends(starts)
+        await self.settle_open_appends(starts)
         return await postgres.read_positions(self._database, self.group, starts)
 
     async def apply(self, batch: Batch) -> Applied:
         """See :meth:`sinks.contract.Sink.apply`."""
         if self._unsettled:
-            await self._settle_open_appends([move.partition for move in batch.moves])
+            await self.settle_open_appends([move.partition for move in batch.moves])
             self._unsettled = False
         if self._stream is None:
-            self._stream = await self._ask(self._warehouse.open_stream, self.table)
+            self._stream = await self._ask(self._warehouse.open_stream, self._into)
         stream, note = self._stream, uuid4()
         self._unsettled = True
         fresh = await self._write_down(note, stream, batch)
@@ -195,8 +197,11 @@ class WarehouseTable(ABC, Generic[E]):
 
     # --- appends whose outcome is open ------------------------------------------------------------------------
 
-    async def _settle_open_appends(self, partitions: Mapping[Partition, int] | Sequence[Partition]) -> None:
-        """Find out what became of appends that move any of *partitions*, and record it."""
+    async def settle_open_appends(self, partitions: Mapping[Partition, int] | Sequence[Partition]) -> None:
+        """Find out what became of appends that move any of *partitions*, and record it.
+
+        Raises :class:`sinks.contract.Retry`.
+        """
         async with postgres.transaction(self._database) as connection:
             notes = await connection.fetch(
                 """SELECT * FROM warehouse_appends a WHERE consumer_group = $1 AND EXISTS (
@@ -227,7 +232,7 @@ class WarehouseTable(ABC, Generic[E]):
         # BigQuery has forgotten the stream, as it does after some days. An append is there whole or not at all.
         found = await self._ask(
             self._warehouse.query,
-            f"""SELECT count(*) AS n FROM `{self._warehouse.dataset}.{self.table}`
+            f"""SELECT count(*) AS n FROM `{self._warehouse.dataset}.{self._into}`
                 WHERE event_id IN UNNEST(@ids) AND event_date > DATE '1970-01-01'""",
             [bigquery.ArrayQueryParameter("ids", "STRING", [str(event_id) for event_id in note["event_ids"]])],
         )

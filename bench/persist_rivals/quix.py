@@ -1,4 +1,4 @@
-"""(d) Quix Streams with a batching sink and the same SQL."""
+"""(d) Quix Streams with a batching sink and the same SQL, or the same appends."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import os
 from tempfile import gettempdir
 from typing import Any
 
-import asyncpg
 from quixstreams import Application
 from quixstreams.sinks import BatchingSink, SinkBatch
 
-from bench.persist_rivals.common import decode, write
+from bench.persist_rivals.common import decode, destination
+
+_MOST = 2_000
 
 
-class PostgresBatches(BatchingSink):  # type: ignore[misc]  # quixstreams is installed for the bench only
-    """Collects what one checkpoint brings and writes it in transactions of 2,000."""
+class Batches(BatchingSink):  # type: ignore[misc]  # quixstreams is installed for the bench only
+    """Collects what one checkpoint brings and writes it in transactions of 2,000, or in appends of ours' size."""
 
     def __init__(self) -> None:
         super().__init__()
         self._loop = asyncio.new_event_loop()
-        self._pool: asyncpg.Pool | None = None
+        self._into = destination()
 
     def write(self, batch: SinkBatch) -> None:
         self._loop.run_until_complete(self._write(batch))
 
     async def _write(self, batch: Any) -> None:
-        if self._pool is None:
-            self._pool = await asyncpg.create_pool(os.environ["POSTGRES_DSN"], min_size=1, max_size=2)
-        for chunk in batch.iter_chunks(n=2000):
-            events = [decode(batch.topic, batch.partition, item.offset, item.timestamp, item.value) for item in chunk]
-            await write(self._pool, events)
+        for chunk in batch.iter_chunks(n=min(_MOST, self._into.batch)):
+            await self._into.write(
+                [decode(batch.topic, batch.partition, item.offset, item.timestamp, item.value) for item in chunk]
+            )
 
 
 if __name__ == "__main__":
@@ -46,5 +46,5 @@ if __name__ == "__main__":
         state_dir=gettempdir(),
     )
     topic = app.topic(topic_name, value_deserializer="bytes", key_deserializer="bytes")
-    app.dataframe(topic).sink(PostgresBatches())
+    app.dataframe(topic).sink(Batches())
     app.run()

@@ -10,16 +10,19 @@ from typing import Annotated
 
 import asyncpg
 import typer
+import uvloop
 from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from clients import logs
 from config.settings import KafkaSettings, PostgresSettings, StreamSettings, load
 from ops.replay.job import Job, Refused, Replays
-from ops.replay.lane import Lane, Pace, ReplayStopped
+from ops.replay.lane import Lanes, Pace, ReplayStopped
 from ops.replay.plan import EARLIEST, BadStart, Start
-from ops.replay.rebuild import Difference
+from ops.replay.rebuild import Difference, ShadowFault
+from streams.application import spare_records_the_collector
 
 console = Console()
 
@@ -39,18 +42,22 @@ def replay(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Build the store anew beside the live one, and take it over at once.")
     ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="So many write at once, each of partitions of its own.")] = 1,
     again: Annotated[
         bool, typer.Option("--again", help="Have pushes, digests and pictures of what has passed happen once more.")
     ] = False,
 ) -> None:
     """Read events again, from the topic into one sink. What is there already stays as it is."""
     try:
-        asyncio.run(_replay(sink, start, yes, dry_run, rate, resume, rebuild, again))
+        # The bar says how far it is; the engine's word on each batch would only break it up.
+        logs.configure("replay", "WARNING")
+        spare_records_the_collector()
+        uvloop.run(_replay(sink, start, yes, dry_run, rate, resume, rebuild, workers, again))
     except BadStart:
         _refuse(f"--from: {start!r} is no moment and no offsets. Write earliest, 2026-11-01T09:00 or 0:1200,3:50.")
     except Refused as error:
         _refuse(str(error))
-    except ReplayStopped as error:
+    except (ReplayStopped, ShadowFault) as error:
         console.print(f"[red]The replay has stopped:[/] {error}. wishlist replay {sink} --resume goes on with it.")
         raise typer.Exit(1) from None
     except KafkaException as error:
@@ -67,12 +74,12 @@ def _refuse(why: str) -> None:
 
 
 async def _replay(
-    sink: str, start: str, yes: bool, dry_run: bool, rate: float, resume: bool, rebuild: bool, again: bool
+    sink: str, start: str, yes: bool, dry_run: bool, rate: float, resume: bool, rebuild: bool, workers: int, again: bool
 ) -> None:
     postgres = load(PostgresSettings)
     connection = await asyncpg.connect(postgres.dsn, timeout=5)
     try:
-        replays = Replays(connection, load(KafkaSettings), postgres, load(StreamSettings))
+        replays = Replays(connection, load(KafkaSettings), postgres, load(StreamSettings), workers)
         if resume:
             job = await replays.unfinished(sink)
         else:
@@ -83,6 +90,7 @@ async def _replay(
             return
         if not yes and not typer.confirm("Go on?"):
             raise typer.Exit(1)
+        await replays.claim(job)
         if not resume:
             await replays.begin(job)
         began = time.monotonic()
@@ -90,7 +98,7 @@ async def _replay(
             differences = await replays.run(job, Pace(rate), watch.follow)
         seconds = time.monotonic() - began
         console.print(f"{job.records:,} records in {seconds:.1f} s, {job.records / seconds:,.0f}/s")
-        if rebuild:
+        if job.rebuilds:
             _tell(differences)
     finally:
         await connection.close()
@@ -127,7 +135,7 @@ def _tell(differences: list[Difference]) -> None:
 
 
 class LaneBar:
-    """A progress bar that follows one lane after another."""
+    """A progress bar that follows some lanes after others."""
 
     def __init__(self, records: int) -> None:
         columns = (
@@ -140,7 +148,7 @@ class LaneBar:
         self._records = records
         self._task: TaskID | None = None
         self._ticker: asyncio.Task[None] | None = None
-        self._lane: Lane | None = None
+        self._lanes: Lanes | None = None
         self._before = 0
 
     def __enter__(self) -> LaneBar:
@@ -153,20 +161,20 @@ class LaneBar:
             self._ticker.cancel()
         self._bar.stop()
 
-    def follow(self, lane: Lane) -> None:
-        """Show *lane* from now on."""
+    def follow(self, lanes: Lanes) -> None:
+        """Show *lanes* from now on."""
         if self._ticker:
             self._ticker.cancel()
-        self._before += self._lane.done if self._lane else 0
-        self._lane = lane
-        self._ticker = asyncio.create_task(self._tick(lane))
+        self._before += self._lanes.done if self._lanes else 0
+        self._lanes = lanes
+        self._ticker = asyncio.create_task(self._tick(lanes))
 
-    async def _tick(self, lane: Lane) -> None:
+    async def _tick(self, lanes: Lanes) -> None:
         assert self._task is not None
         while True:
-            what = f"waiting: {lane.waiting}" if lane.waiting else "reading"
+            what = f"waiting: {lanes.waiting}" if lanes.waiting else "reading"
             speed = self._bar.tasks[0].speed
-            done = self._before + lane.done
+            done = self._before + lanes.done
             self._bar.update(
                 self._task, completed=done, total=max(self._records, done), description=what[:60],
                 rate=f"{speed:,.0f}/s" if speed else "",

@@ -15,15 +15,16 @@ from ops.replay.lane import ReplayStopped
 from ops.replay.plan import Stretch
 from streams.transport import Fetched
 
-_AT_ONCE = 2_000
 _POLL_SECONDS = 0.2
 
 
 class TopicSource:
     """See :class:`ops.replay.lane.Source`."""
 
-    def __init__(self, kafka: KafkaSettings, stretches: Sequence[Stretch]) -> None:
+    def __init__(self, kafka: KafkaSettings, stretches: Sequence[Stretch], at_once: int = 2_000) -> None:
+        """*at_once*: so many records are taken from the brokers together."""
         self._kafka = kafka
+        self._at_once = at_once
         self.stretches = {TP(one.topic, one.partition): one for one in stretches}
 
     def done(self, marks: Mapping[TP, int]) -> int:
@@ -37,8 +38,7 @@ class TopicSource:
         try:
             consumer.assign([TopicPartition(tp.topic, tp.partition, offset) for tp, offset in at.items()])
             while at:
-                messages = await asyncio.to_thread(consumer.consume, _AT_ONCE, _POLL_SECONDS)
-                for fetched in self._sorted(messages, at):
+                for fetched in await asyncio.to_thread(self._take, consumer, at):
                     yield fetched
                     if fetched.end >= self.stretches[fetched.tp].end:
                         del at[fetched.tp]
@@ -47,8 +47,9 @@ class TopicSource:
         finally:
             consumer.close()
 
-    def _sorted(self, messages: Sequence[Message], at: dict[TP, int]) -> list[Fetched]:
-        """What *messages* bring of each partition that is still read, from where it stood."""
+    def _take(self, consumer: Consumer, at: dict[TP, int]) -> list[Fetched]:
+        """What the brokers bring of each partition that is still read, from where it stood."""
+        messages: Sequence[Message] = consumer.consume(self._at_once, _POLL_SECONDS)
         by_partition: dict[TP, list[ConsumerRecord]] = {}
         ends: dict[TP, int] = {}
         for message in messages:

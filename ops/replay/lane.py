@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -140,3 +140,29 @@ class Lane:
             raise ReplayStopped(self._engine.stopped)
         if self._fenced:
             raise ReplayStopped("another replay is at work on the same lane")
+
+
+class Lanes:
+    """Several at once, each of other partitions. They share watermarks' names, pace and sink's group, and no record."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self._lanes = lanes
+
+    async def run(self) -> None:
+        """Until all are done; what the first to fail raises ends the others, and leaves as it is."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for lane in self._lanes:
+                    group.create_task(lane.run())
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+
+    @property
+    def waiting(self) -> str | None:
+        """What one of them waits for, where something is away."""
+        return next((lane.waiting for lane in self._lanes if lane.waiting), None)
+
+    @property
+    def done(self) -> int:
+        """How many records are applied."""
+        return sum(lane.done for lane in self._lanes)

@@ -1,28 +1,28 @@
-"""The share store built anew beside the live one, and taken over in one transaction.
+"""A store built anew beside the live one, and taken over.
 
-The shadow is a schema of PostgreSQL with tables of the same names, its own ledger and its own watermarks: the sink
-works on it unchanged, because its connections look there first. What the store shares with the shop stays where it
-is: copied items are collected apart, and only added to readers' lists.
-
-Taking over changes rows, not tables: what is the same in both stays untouched, readers see the old store until the
-transaction ends, and what differs is counted.
+The shadow has a schema of PostgreSQL with a ledger and watermarks of its own, into which the sink's connections look
+first: so the sink works on it unchanged. What else it has each kind of store says for itself. Taking over changes rows,
+not tables: what is the same in both stays untouched, and what differs is counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
 
 import asyncpg
 
-# Table, key, and columns that events do not make: those of the live row stay.
-_STORES = (
-    ("wishlist_shares", ("id",), ()),
-    ("share_item_visibility", ("share_id", "item_id"), ()),
-    ("share_visitors", ("share_id", "day", "visitor_hash"), ()),
-)
-_COLLECTED = "wishlist_items"
-_BOOKS = ("ledger", "watermarks")
+from clients.postgres import Database
+from ops import ledger
+from sinks.contract import Sink
+
+BOOKS = ("ledger", "watermarks")
+
+
+class ShadowFault(Exception):
+    """The shadow cannot be made, filled or taken over now; says why."""
 
 
 @dataclass(frozen=True)
@@ -36,62 +36,61 @@ class Difference:
     surplus: int
 
 
+class Shadow(Protocol):
+    """A store beside the live one. Everything can be repeated; :class:`ShadowFault` where a service is away."""
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """What of PostgreSQL it has for itself."""
+        ...
+
+    def sink(self, database: Database, group: str) -> Sink:
+        """What fills it; *database* looks into its schema first."""
+        ...
+
+    async def make(self) -> None:
+        """Make what it has outside of PostgreSQL; what is there already is left as it is."""
+        ...
+
+    async def hold(self, connection: asyncpg.Connection, live: Database, group: str) -> None:
+        """Keep the live *group* from writing, beyond its watermarks, until the transaction of *connection* ends."""
+        ...
+
+    async def take_over(self, connection: asyncpg.Connection, schema: str) -> list[Difference]:
+        """Make the live store say what the shadow says, in the transaction of *connection*."""
+        ...
+
+    async def drop(self) -> None:
+        """Away with what it has outside of PostgreSQL."""
+        ...
+
+
 def schema_of(replay: str) -> str:
     """The shadow's schema."""
     return "rebuild_" + "".join(letter if letter.isalnum() else "_" for letter in replay.lower())
 
 
-async def make(connection: asyncpg.Connection, schema: str) -> None:
+async def make(connection: asyncpg.Connection, schema: str, shadow: Shadow) -> None:
     """An empty shadow; one that is there already is left as it is."""
+    await shadow.make()
     async with connection.transaction():
         await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-        for table in (*(store for store, _, _ in _STORES), _COLLECTED, *_BOOKS):
+        for table in (*shadow.tables, *BOOKS):
             await connection.execute(
                 f'CREATE TABLE IF NOT EXISTS "{schema}"."{table}" (LIKE public."{table}" INCLUDING ALL)'
             )
 
 
-async def drop(connection: asyncpg.Connection, schema: str) -> None:
+async def drop(connection: asyncpg.Connection, schema: str, shadow: Shadow) -> None:
     """Away with it."""
+    await shadow.drop()
     await connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
 
 
-async def take_over(connection: asyncpg.Connection, schema: str) -> list[Difference]:
-    """Make the live tables say what the shadow says; inside the caller's transaction."""
-    found = [await _take_over(connection, schema, *store) for store in _STORES]
-    added = await connection.execute(
-        f'INSERT INTO public."{_COLLECTED}" SELECT * FROM "{schema}"."{_COLLECTED}" ON CONFLICT DO NOTHING'
+async def remember(connection: asyncpg.Connection, schema: str, now: datetime) -> None:
+    """Have the live ledger know what the shadow's does, so that what the store has got back is not applied again."""
+    await connection.execute(
+        f"""INSERT INTO public.ledger SELECT * FROM "{schema}".ledger WHERE event_id >= $1 ORDER BY event_id
+            ON CONFLICT DO NOTHING""",
+        ledger.first_id_at(now - ledger.KEEP),
     )
-    return [*found, Difference(_COLLECTED, _count(added), 0, 0)]
-
-
-async def _take_over(
-    connection: asyncpg.Connection, schema: str, table: str, key: Sequence[str], kept: Sequence[str]
-) -> Difference:
-    rows = await connection.fetch(
-        """SELECT column_name FROM information_schema.columns
-           WHERE table_schema = 'public' AND table_name = $1 AND is_generated = 'NEVER' ORDER BY ordinal_position""",
-        table,
-    )
-    columns = [row["column_name"] for row in rows if row["column_name"] not in kept]
-    names = ", ".join(f'"{column}"' for column in columns)
-    same = " AND ".join(f'live."{column}" = shadow."{column}"' for column in key)
-    surplus = await connection.execute(
-        f'DELETE FROM public."{table}" live WHERE NOT EXISTS (SELECT FROM "{schema}"."{table}" shadow WHERE {same})'
-    )
-    changed = "UPDATE 0"
-    if values := [column for column in columns if column not in key]:
-        assign = ", ".join(f'"{column}" = shadow."{column}"' for column in values)
-        live, shadow = (", ".join(f'{side}."{column}"' for column in values) for side in ("live", "shadow"))
-        changed = await connection.execute(
-            f"""UPDATE public."{table}" live SET {assign} FROM "{schema}"."{table}" shadow
-                WHERE {same} AND ({live}) IS DISTINCT FROM ({shadow})"""
-        )
-    missing = await connection.execute(
-        f"""INSERT INTO public."{table}" ({names}) SELECT {names} FROM "{schema}"."{table}" ON CONFLICT DO NOTHING"""
-    )
-    return Difference(table, _count(missing), _count(changed), _count(surplus))
-
-
-def _count(tag: str) -> int:
-    return int(tag.split()[-1])

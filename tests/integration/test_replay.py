@@ -65,7 +65,7 @@ async def test_what_was_lost_comes_back(lab: Lab) -> None:
     await lab.pool.execute(
         "DELETE FROM ledger WHERE event_id = ANY($1::uuid[])", [e.event_id for e in events if e.share_token == lost]
     )
-    await run(lab, "persist", "--yes")
+    await run(lab, "persist", "--yes", "--workers", "3")
     assert await lab.checksums() == before
 
 
@@ -128,7 +128,7 @@ async def test_killed_and_resumed(lab: Lab) -> None:
     await eventually(under_way, 60, "the replay is under way")
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    said = await run(lab, "persist", "--resume", "--yes")
+    said = await run(lab, "persist", "--resume", "--yes", "--workers", "2")
     assert "persist-" in said
     assert await lab.totals() == expected_totals(events)
     await run(lab, "persist", "--resume", "--yes", code=2)
@@ -234,6 +234,7 @@ async def test_nobody_is_told_twice_unless_that_is_wanted(lab: Lab, sink: str) -
         (["digest", "--again", "--rebuild"], "--rebuild"),
         (["persist", "--rebuild", "--from", "2026-01-01"], "--rebuild"),
         (["persist", "--rate", "0"], "--rate"),
+        (["persist", "--workers", "0"], "--workers"),
     ],
 )
 async def test_what_makes_no_sense_is_refused(lab: Lab, words: list[str], said: str) -> None:
