@@ -213,8 +213,10 @@ class System:
             created.result(timeout=20)
         ask = topic_ids(self.kafka)
         for attempt in stamina.retry_context(on=KafkaException, attempts=50, wait_max=0.5, timeout=20):
-            with attempt:  # a broker that has just made a topic may not know it for a moment
+            with attempt:  # a broker that has just made a topic may not know it, or not lead it, for a moment
                 self._topic_ids[self.kafka.events_topic] = ask(self.kafka.events_topic)
+                for topic, number in [*self.tps, (self.kafka.dlq_topic, 0)]:
+                    self._reader.get_watermark_offsets(Place(topic, number), timeout=5)
         self._reader.assign([Place(*tp, 0) for tp in self.tps])
         pool = await self._database.pool()
         for table in ("event_outbox", "ledger", "watermarks", "wishlist_shares"):
@@ -326,11 +328,7 @@ class System:
         return await asyncio.to_thread(self._committed)
 
     def _committed(self) -> dict[int, int]:
-        consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap_servers, "group.id": self.group})
-        try:
-            asked = consumer.committed([Place(*tp) for tp in self.tps], timeout=10)
-        finally:
-            consumer.close()
+        asked = self._reader.committed([Place(*tp) for tp in self.tps], timeout=10)
         return {one.partition: one.offset for one in asked if one.offset >= 0}
 
     def dead_letters(self) -> Counter[tuple[int, int]]:
@@ -351,7 +349,7 @@ class System:
         return Consumer(
             {
                 "bootstrap.servers": self.kafka.bootstrap_servers,
-                "group.id": f"model-of-{topic}",
+                "group.id": self.group,  # it never joins it: so it may ask what was committed
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 20,

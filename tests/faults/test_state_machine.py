@@ -47,7 +47,7 @@ from tests.lab import CODEC, event, open_database
 from tests.persist_system import Fate, Moment, System, placed
 from tests.share_model import ShareModel, Shop
 
-EXAMPLES = int(os.environ.get("FAULT_MODEL_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("FAULT_MODEL_EXAMPLES", "8"))
 STEPS = int(os.environ.get("FAULT_MODEL_STEPS", "40"))
 
 BASE = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(days=3)
@@ -151,9 +151,13 @@ class Sharing(RuleBasedStateMachine):
                  message=message, variant="control")  # fmt: skip
         return share
 
-    @rule(share=shares, minute=minutes, late=late, visitor=st.sampled_from([None, "a", "b"]), is_bot=st.booleans())
-    def view(self, share: str, minute: int, late: bool, visitor: str | None, is_bot: bool) -> None:
-        self.say(EventType.VIEWED, share, minute, late, visitor_hash=visitor, is_bot=is_bot)
+    @rule(
+        share=shares, minute=minutes, late=late, visitor=st.sampled_from([None, "a", "b"]), is_bot=st.booleans(),
+        times=st.integers(1, 4),
+    )  # fmt: skip
+    def view(self, share: str, minute: int, late: bool, visitor: str | None, is_bot: bool, times: int) -> None:
+        for _ in range(times):
+            self.say(EventType.VIEWED, share, minute, late, visitor_hash=visitor, is_bot=is_bot)
 
     @rule(
         share=shares,
@@ -228,12 +232,12 @@ class Sharing(RuleBasedStateMachine):
     def deliver(self, size: int) -> None:
         self.do(self.system.deliver(size))
 
-    @rule(size=sizes, moment=st.sampled_from(Moment), batch=st.integers(1, 4))
+    @rule(size=sizes, moment=st.sampled_from(Moment), batch=st.integers(1, 2))
     def crash(self, size: int, moment: Moment, batch: int) -> None:
         self.do(self.system.deliver(size, Fate(moment, batch)))
 
     @precondition(lambda self: len(self.system.frozen) < 2)
-    @rule(size=sizes, moment=st.sampled_from([Moment.BEFORE, Moment.AFTER]), batch=st.integers(1, 4))
+    @rule(size=sizes, moment=st.sampled_from([Moment.BEFORE, Moment.AFTER]), batch=st.integers(1, 2))
     def freeze(self, size: int, moment: Moment, batch: int) -> None:
         self.do(self.system.deliver(size, Fate(moment, batch, frozen=True)))
 
