@@ -41,6 +41,7 @@ from streams.transport import Fetched
 Payload = ShareEvent | DeadLetter | SegmentMessage | PlacedEvent
 Decode = Callable[[ConsumerRecord], Payload | None]
 _DECODE_SLICE = 50
+_CANCEL_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,10 @@ class Engine:
             async for fetched in stream:
                 await queue.put(await self._decode_all(fetched))
         finally:
-            writer.cancel()
+            # Once may not do: a connection that ends just then answers with an error of its own, which is tried again.
+            while not writer.done():
+                writer.cancel()
+                await asyncio.wait({writer}, timeout=_CANCEL_AGAIN_SECONDS)
             await asyncio.gather(writer, return_exceptions=True)
 
     async def _write_forever(self, queue: asyncio.Queue[Part], reseek: Callable[[], Any]) -> None:

@@ -20,7 +20,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -47,8 +47,9 @@ from tests.lab import CODEC, event, open_database
 from tests.persist_system import Fate, Moment, System, placed
 from tests.share_model import ShareModel, Shop
 
-EXAMPLES = int(os.environ.get("FAULT_MODEL_EXAMPLES", "8"))
-STEPS = int(os.environ.get("FAULT_MODEL_STEPS", "40"))
+IS_LONG = "FAULT_MODEL_EXAMPLES" in os.environ
+EXAMPLES = int(os.environ.get("FAULT_MODEL_EXAMPLES", "4"))
+STEPS = int(os.environ.get("FAULT_MODEL_STEPS", "30"))
 
 BASE = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(days=3)
 SHOP = Shop(frozenset(key_of(public_id) for public_id, *_ in WISHLISTS), frozenset(product for product, *_ in PRODUCTS))
@@ -370,8 +371,15 @@ class Sharing(RuleBasedStateMachine):
 
 @pytest.mark.timeout(3_600)
 def test_whatever_happens_the_store_is_what_the_model_says(world: World) -> None:
+    # A step takes real parts as long as a simple example takes a function: no time to make a failure smaller unasked.
     rounds = settings(
-        max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[*Phase] if IS_LONG else [Phase.explicit, Phase.reuse, Phase.generate],
+        derandomize=not IS_LONG,
+        database=None,
     )
     counts.clear()
     run_state_machine_as_test(lambda: Sharing(world), settings=rounds)

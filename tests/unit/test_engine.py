@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.event import ShareEvent
-from sinks.contract import Batch, Reject, Retry
+from sinks.contract import Applied, Batch, Reject, Retry
 from streams.transport import Fetched
 from tests.engine_bench import TOPIC, Bench, MemoryDlq
 from tests.lab import CODEC, event
@@ -49,6 +49,36 @@ def test_bad_records_are_put_aside_and_the_rest_keeps_its_order(bad: set[int], s
     asyncio.run(bench.run(size))
     assert bench.sink.effects == good
     assert [value for value, _ in bench.dlq.letters] == [b"bad %d" % offset for offset in sorted(bad)]
+
+
+class Hard(MemorySink):
+    """Answers the first cancellation as a connection does that ends just then; waits for ever otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled = False
+        self.begun = asyncio.Event()
+
+    async def apply(self, batch: Batch) -> Applied:
+        self.tries += 1
+        self.begun.set()
+        try:
+            await asyncio.sleep(3_600)
+        except asyncio.CancelledError:
+            if self.cancelled:
+                raise
+            self.cancelled = True
+        raise Retry("the connection is closed")
+
+
+async def test_it_ends_when_it_is_told_to_though_an_error_hides_that_from_it() -> None:
+    bench = Bench(Hard())
+    fill(bench, 1)
+    settling = asyncio.create_task(bench.run(within=60))
+    await bench.sink.begun.wait()
+    settling.cancel()
+    assert await asyncio.wait({settling}, timeout=10) == ({settling}, set())
+    assert bench.sink.tries == 2
 
 
 async def test_a_record_that_the_sink_refuses_stands_alone_in_the_dlq() -> None:
