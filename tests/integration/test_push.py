@@ -97,7 +97,6 @@ async def database() -> AsyncIterator[Database]:
 async def services() -> AsyncIterator[PushServices]:
     services = PushServices()
     yield services
-    await services.behave_well()
     await services.close()
 
 
