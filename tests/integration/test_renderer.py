@@ -315,11 +315,11 @@ def test_crashed_pages_come_back(renderer: httpx.Client, service: tuple[subproce
 
 async def test_a_hung_browser_is_told_apart_and_replaced(bucket: Any) -> None:
     """504 for the cards on its pages; those that wait are drawn by the browser that takes its place."""
-    process, url = start(bucket, RENDERER_TIMEOUT_SECONDS="4", RENDERER_QUEUE_SECONDS="15")
+    process, url = start(bucket, RENDERER_TIMEOUT_SECONDS="8", RENDERER_QUEUE_SECONDS="60")
     frozen = browser_of(process)
     frozen.suspend()
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=90) as client:
             answers = await asyncio.gather(*(client.post("/render", json=body(f"Hung {n}")) for n in range(4)))
             assert sorted(answer.status_code for answer in answers) == [200, 200, 504, 504]
             assert (await client.get("/healthz")).json()["status"] == "healthy"
