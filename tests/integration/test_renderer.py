@@ -315,7 +315,7 @@ def test_crashed_pages_come_back(renderer: httpx.Client, service: tuple[subproce
 
 async def test_a_hung_browser_is_told_apart_and_replaced(bucket: Any) -> None:
     """504 for the cards on its pages; those that wait are drawn by the browser that takes its place."""
-    process, url = start(bucket, RENDERER_TIMEOUT_SECONDS="8", RENDERER_QUEUE_SECONDS="60")
+    process, url = start(bucket, RENDERER_TIMEOUT_SECONDS="10", RENDERER_QUEUE_SECONDS="60")
     frozen = browser_of(process)
     frozen.suspend()
     try:
