@@ -79,16 +79,10 @@ ERASURES_WAIT = Symptom(
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Rows of one kind: *sql* answers how many wait, how long the oldest has been due, and how often one was tried.
+    """A kind of work, and what it is a symptom of when it is late."""
 
-    They are late when the oldest is so by more than *seconds*, or when one has been tried *tries* times in vain.
-    """
-
-    what: str
-    sql: str
-    seconds: float
+    due: DueWork
     symptom: Symptom
-    tries: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,35 +96,32 @@ class Waiting:
 
 def judge(work: Work, found: Waiting) -> Finding:
     """Whether it is late."""
+    due = work.due
     if not found.waiting:
-        return well(f"no {work.what}")
-    if found.oldest > work.seconds or found.tries >= work.tries:
+        return well(f"no {due.what}")
+    if found.oldest > due.seconds or found.tries >= due.tries:
         tried = f", tried up to {found.tries} times" if found.tries else ""
-        return work.symptom.found(f"{work.what}: {found.waiting:,}, for {ago(found.oldest)}{tried}")
-    return well(f"{work.what} under way: {found.waiting:,}")
+        return work.symptom.found(f"{due.what}: {found.waiting:,}, for {ago(found.oldest)}{tried}")
+    return well(f"{due.what} under way: {found.waiting:,}")
 
 
-def _work(due: DueWork, symptom: Symptom) -> Work:
-    return Work(due.what, due.sql, due.seconds, symptom, due.tries)
-
-
-OUTBOX = _work(due_work.OUTBOX, OUTBOX_WAITS)
-EXPIRIES = _work(due_work.EXPIRIES, EXPIRIES_LATE)
+OUTBOX = Work(due_work.OUTBOX, OUTBOX_WAITS)
+EXPIRIES = Work(due_work.EXPIRIES, EXPIRIES_LATE)
 DIGESTS = (
-    _work(due_work.DIGESTS_TO_CLOSE, DIGESTS_WAIT),
-    _work(due_work.DIGESTS_TO_SEND, DIGESTS_WAIT),
+    Work(due_work.DIGESTS_TO_CLOSE, DIGESTS_WAIT),
+    Work(due_work.DIGESTS_TO_SEND, DIGESTS_WAIT),
 )
 PUSHES = (
-    _work(due_work.PUSHES_TO_ANNOUNCE, PUSHES_WAIT),
-    _work(due_work.PUSHES_TO_SEND, PUSHES_WAIT),
+    Work(due_work.PUSHES_TO_ANNOUNCE, PUSHES_WAIT),
+    Work(due_work.PUSHES_TO_SEND, PUSHES_WAIT),
 )
 WEBHOOKS = (
-    _work(due_work.WEBHOOK_CALLS, WEBHOOKS_WAIT),
-    _work(due_work.SHOP_WEBHOOK, SHOP_WEBHOOK_OFF),
+    Work(due_work.WEBHOOK_CALLS, WEBHOOKS_WAIT),
+    Work(due_work.SHOP_WEBHOOK, SHOP_WEBHOOK_OFF),
 )
 ENDED = (
-    _work(due_work.ENDED_LISTS, LINKS_WAIT),
-    _work(due_work.REMOVED_PEOPLE, ERASURES_WAIT),
+    Work(due_work.ENDED_LISTS, LINKS_WAIT),
+    Work(due_work.REMOVED_PEOPLE, ERASURES_WAIT),
 )
 
 
@@ -138,7 +129,7 @@ def _check(name: str, at: str, works: Sequence[Work]) -> Check:
     async def look(around: Surroundings) -> Iterable[Finding]:
         found = []
         for work in works:
-            row = await around.row(work.sql)
+            row = await around.row(work.due.sql)
             found.append(judge(work, Waiting(row["waiting"], row["oldest"] or 0.0, row["tries"] or 0)))
         bad = [finding for finding in found if finding.level]
         return bad or [well(", ".join(finding.seen for finding in found))]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -25,25 +24,12 @@ from schemas.segment import SegmentMessage, encode
 from sinks import bigquery, segment, share_store
 from sinks.bigquery import ShareEventTable
 from sinks.contract import Batch, Fenced, Move, Partition, Retry
-from tests.lab import Lab, event, eventually, expected_totals, open_lab, story
-from tests.warehouse import open_warehouse, rows_of
+from tests.lab import Lab, event, eventually, expected_totals, story
+from tests.warehouse import rows_of
 
 EVENTS = 2_000
 ALL_DAYS = "event_date > '1970-01-01'"
 NO_REBUILD = {name for name, target in targets().items() if target.shadow is None}
-
-
-@pytest.fixture
-async def warehouse() -> AsyncIterator[Warehouse]:
-    async with open_warehouse(f"rebuild_{uuid4().hex[:12]}") as warehouse:
-        yield warehouse
-
-
-@pytest.fixture
-async def lab(tmp_path: Path, warehouse: Warehouse) -> AsyncIterator[Lab]:
-    async with open_lab(tmp_path) as lab:
-        lab.env |= {"BIGQUERY_DATASET": warehouse.settings.dataset, "BIGQUERY_BATCH_SECONDS": "0.2"}
-        yield lab
 
 
 def group(lab: Lab, sink: str = bigquery.GROUP) -> str:

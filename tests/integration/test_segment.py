@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from uuid import uuid4
-
-import pytest
 
 from clients.bigquery import Warehouse
 from ops.seed import key_of
@@ -23,23 +18,10 @@ from schemas.segment import (
     encode,
 )
 from sinks.segment import GROUP
-from tests.lab import Lab, event, eventually, open_lab
-from tests.warehouse import open_warehouse, rows_of
+from tests.lab import Lab, event, eventually
+from tests.warehouse import rows_of
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-
-
-@pytest.fixture
-async def warehouse() -> AsyncIterator[Warehouse]:
-    async with open_warehouse(f"segment_{uuid4().hex[:12]}") as warehouse:
-        yield warehouse
-
-
-@pytest.fixture
-async def lab(tmp_path: Path, warehouse: Warehouse) -> AsyncIterator[Lab]:
-    async with open_lab(tmp_path) as lab:
-        lab.env |= {"BIGQUERY_DATASET": warehouse.settings.dataset, "BIGQUERY_BATCH_SECONDS": "0.2"}
-        yield lab
 
 
 def by_client(message_id: str, name: str, at: datetime = NOW, **properties: object) -> SegmentMessage:

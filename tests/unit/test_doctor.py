@@ -585,12 +585,12 @@ def test_previews(due: int, overdue: float, tries: int, unpurged: int, expected:
 )
 def test_work_is_late_once_its_time_is_over(work: waiting.Work) -> None:
     assert waiting.judge(work, Waiting(0, 0, 0)).level is Level.WELL
-    late = waiting.judge(work, Waiting(3, work.seconds + 1, 0))
+    late = waiting.judge(work, Waiting(3, work.due.seconds + 1, 0))
     assert late.symptom == work.symptom.name
-    assert f"{work.what}: 3, for " in late.seen
-    assert waiting.judge(work, Waiting(3, 0, work.tries)).symptom == work.symptom.name
-    if work.seconds >= 0:
-        assert waiting.judge(work, Waiting(3, work.seconds, work.tries - 1)).level is Level.WELL
+    assert f"{work.due.what}: 3, for " in late.seen
+    assert waiting.judge(work, Waiting(3, 0, work.due.tries)).symptom == work.symptom.name
+    if work.due.seconds >= 0:
+        assert waiting.judge(work, Waiting(3, work.due.seconds, work.due.tries - 1)).level is Level.WELL
 
 
 def test_letters_are_told_by_group() -> None:
