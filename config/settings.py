@@ -455,6 +455,18 @@ class LogSettings(BaseSettings):
     level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR.")
 
 
+class StackSettings(BaseSettings):
+    """What ``./run up`` does on this machine."""
+
+    model_config = SettingsConfigDict(env_prefix="STACK_")
+
+    background: bool = Field(
+        True,
+        description="Agents other than persist, renderer and stand-ins run on what the others leave of the processor "
+        "(as root on Linux; elsewhere they are only nice).",
+    )
+
+
 S = TypeVar("S", bound=BaseSettings)
 
 ALL: tuple[type[BaseSettings], ...] = (
@@ -483,6 +495,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     SegmentSettings,
     DoctorSettings,
     LogSettings,
+    StackSettings,
 )
 
 

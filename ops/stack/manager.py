@@ -10,15 +10,24 @@ import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 import psutil
 from rich.console import Console
 
 from clients.objects import ObjectStore
-from config.settings import KafkaSettings, ObjectStoreSettings, PostgresSettings, QueueSettings, WarehouseSettings
+from config.settings import (
+    KafkaSettings,
+    ObjectStoreSettings,
+    PostgresSettings,
+    QueueSettings,
+    StackSettings,
+    WarehouseSettings,
+    load,
+)
 from ops import bucket, migrations, queue, seed, topics
+from ops.stack import background
 from ops.stack.nursery import Nursery, Seedling
 from ops.stack.parts import ROOT, Part, environment, make_development_keys, processes, services, supervisor
 from ops.stack.state import State, is_free
@@ -69,6 +78,7 @@ def down(state: State, *, but: Collection[str] = (), only: Collection[str] = ())
             names = {part.name for part in parts if part.name not in but and (not only or part.name in only)}
             stop({name: process for name, process in state.processes().items() if name in names})
             state.forget(names)
+    background.clear()
 
 
 def status(state: State) -> dict[str, dict[str, Any]]:
@@ -104,7 +114,7 @@ def launch(state: State, parts: Sequence[Part], nursery: Nursery | None = None) 
         if part not in forked:
             with state.log(part.name).open("ab") as log:
                 process = subprocess.Popen(
-                    part.command,
+                    [*_gently(part.nice), *part.command],
                     cwd=ROOT,
                     env={**os.environ, **part.env, "PYTHONPATH": str(ROOT)},
                     stdin=subprocess.DEVNULL,
@@ -112,15 +122,25 @@ def launch(state: State, parts: Sequence[Part], nursery: Nursery | None = None) 
                     stderr=log,
                     start_new_session=True,
                 )
-            state.remember(part.name, psutil.Process(process.pid))
+            _started(state, part, process.pid)
     if nursery and forked:
         env = dict(os.environ)
         seedlings = [
             Seedling(list(part.words), {**env, **part.env}, str(state.log(part.name)), part.nice) for part in forked
         ]
         for part, pid in zip(forked, nursery.start(seedlings), strict=True):
-            state.remember(part.name, psutil.Process(pid))
+            _started(state, part, pid)
     return {part.name: (part, time.monotonic()) for part in parts}
+
+
+def _gently(nice: int | Literal["idle"]) -> list[str]:
+    return [str(ROOT / "ops" / "stack" / "gently"), str(nice)] if nice else []
+
+
+def _started(state: State, part: Part, pid: int) -> None:
+    state.remember(part.name, psutil.Process(pid))
+    if part.nice and load(StackSettings).background:
+        background.put(pid)
 
 
 def _make_room(log_file: Path) -> None:

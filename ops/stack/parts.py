@@ -47,7 +47,8 @@ class Part:
     """One process: its command, what must be done before its first start, its health and its address.
 
     *stuck* says why it must be started again although it runs. *words* are those after ``python -m`` of what may be
-    forked from a process that has loaded our modules already, and *nice* is how nice it is then.
+    forked from a process that has loaded our modules already. *nice* is 0 for what somebody waits for, up to 19 for
+    what comes after it, and "idle" for what gets only what nobody else wants.
     """
 
     name: str
@@ -154,11 +155,6 @@ def make_development_keys(state: State) -> None:
     (folder / "public.pem").write_bytes(public)
 
 
-def gently(nice: int | Literal["idle"], *command: str) -> list[str]:
-    """*command*, behind whatever runs with a lower *nice* (0 to 19), or only when nothing else wants to run."""
-    return [str(ROOT / "ops" / "stack" / "gently"), str(nice), *command] if nice else list(command)
-
-
 def services(state: State) -> list[Part]:
     """What the system stands on: Kafka, PostgreSQL, Redis, and what stands in for R2, SQS, BigQuery, FCM and APNs."""
     ports = state.ports()
@@ -175,10 +171,11 @@ def services(state: State) -> list[Part]:
         Part(
             "s3",
             # It stands in for machines elsewhere: here it must not take their work's time from ours.
-            gently("idle", sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(ports["aws"])),
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(ports["aws"])],
             f"http://127.0.0.1:{ports['aws']}",
             moto,
             aliases=("sqs",),
+            nice="idle",
         ),
         _bigquery(state),
         _push_services(state),
@@ -194,9 +191,10 @@ def processes(state: State) -> list[Part]:
 
     renderer = Part(
         "renderer",
-        gently("idle", sys.executable, "-m", "renderer_worker"),
+        [sys.executable, "-m", "renderer_worker"],
         url("renderer"),
         http_ok(f"{url('renderer')}/healthz"),
+        nice="idle",
     )
     api = _of_modules("api", 0, ["api"], url("api"), http_ok(f"{url('api')}/readyz"))
     agents = [
@@ -225,8 +223,7 @@ def processes(state: State) -> list[Part]:
 def _of_modules(
     name: str, nice: int | Literal["idle"], words: list[str], address: str, healthy: Callable[[], bool], **more: Any
 ) -> Part:
-    command = gently(nice, sys.executable, "-m", *words)
-    return Part(name, command, address, healthy, words=tuple(words), nice=nice, **more)
+    return Part(name, [sys.executable, "-m", *words], address, healthy, words=tuple(words), nice=nice, **more)
 
 
 def supervisor() -> Part:
@@ -293,10 +290,11 @@ def _bigquery(state: State) -> Part:
     url = f"http://127.0.0.1:{ports['bigquery']}"
     return Part(
         "bigquery",
-        gently("idle", *emulator, *words),
+        [*emulator, *words],
         url,
         http_ok(f"{url}/bigquery/v2/projects/wishlist-social/datasets"),
         lambda: data.mkdir(exist_ok=True),
+        nice="idle",
     )
 
 
@@ -305,9 +303,10 @@ def _push_services(state: State) -> Part:
     url = f"https://127.0.0.1:{port}"
     return Part(
         "push_services",
-        gently("idle", sys.executable, "-m", "ops.stack.push_services", str(folder), str(port)),
+        [sys.executable, "-m", "ops.stack.push_services", str(folder), str(port)],
         url,
         http_ok(f"{url}/healthz", folder / "ca.pem"),
+        nice="idle",
     )
 
 

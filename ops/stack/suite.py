@@ -90,6 +90,8 @@ def _selects_any(arguments: list[str]) -> bool:
 def _with_stack(state: State, failures: dict[str, int], arguments: list[str]) -> bool:
     """Run pytest against the stack of this state folder; what was started for it is stopped again."""
     signal.signal(signal.SIGTERM, _leave)
+    # Two tests at a time leave nothing of a small machine, and wait for what the background does.
+    os.environ["STACK_BACKGROUND"] = "no"
     ran_before = set(state.processes())
     try:
         manager.up(state)
