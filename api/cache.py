@@ -38,9 +38,9 @@ class ShareCache:
         self._ttl = ttl_seconds
         self._written: dict[str, float] = {}
 
-    async def get(self, token: str) -> Share | None:
-        """The share, None where the cache does not know; raises :class:`Revoked`."""
-        return self.share_in(cast("bytes | None", await self._gate.call(lambda redis: redis.get(self.key_of(token)))))
+    async def raw(self, token: str) -> bytes | None:
+        """What is kept under a token, for :meth:`share_in`; None where the cache does not know it."""
+        return cast("bytes | None", await self._gate.call(lambda redis: redis.get(self.key_of(token))))
 
     @staticmethod
     def key_of(token: str) -> str:

@@ -96,9 +96,11 @@ async def add_to_my_list(request: Request, user: User, api: Api) -> Response:
     )
     if user == opened.shown.owner_public_id:
         raise invalid("source_token", "is a share of your own list", "Add items from lists of other people")
-    products = {item["product_id"] for item in orjson.loads(opened.shown.items)}
-    if body.product_id not in products:
-        raise ApiError(404, "ITEM_NOT_FOUND", "This product is not on the shared list")
+    if not _shows(opened, body.product_id):
+        # It may have been put there since the list was read.
+        opened = await api.reader.open(token)
+        if not _shows(opened, body.product_id):
+            raise ApiError(404, "ITEM_NOT_FOUND", "This product is not on the shared list")
     if row is None:
         raise unauthorized("The authentication token names nobody we know")
     list_id: UUID = row["list_id"] or first_wishlist_id_for(row["reader_id"])
@@ -158,10 +160,14 @@ async def list_my_items(user: User, api: Api) -> Response:
 async def _open(api: Services, request: Request, token: str) -> Opened:
     """Open the share; only guesses count against the look-up limit here."""
     try:
-        return await api.reader.open(token)
+        return await api.reader.open_recent(token)
     except ShareNotFound:
         await api.limiter.hit(api.lookup_limit, api.addresses.address_of(request))
         raise
+
+
+def _shows(opened: Opened, product_id: str) -> bool:
+    return any(item["product_id"] == product_id for item in orjson.loads(opened.shown.items))
 
 
 async def _kept(api: Services, user: str, copy: _Copy) -> _Copy:

@@ -87,12 +87,16 @@ class ShareReader:
         self._codec = codec
         self._recent: TTLCache[str, Opened] = TTLCache(_MOST_RECENT, _RECENT_SECONDS)
 
-    async def open_recent(self, token: str, held: Held) -> Opened:
-        """As :meth:`open`, as it was up to a second ago. Revocations and expiries count at once all the same."""
+    async def open_recent(self, token: str, held: Held | None = None) -> Opened:
+        """As :meth:`open`, as it was up to a second ago. What its owner does with the link counts at once all the same:
+        to revoke it, to let it expire, to hide an item.
+        """
         recent = self._recent.get(token)
-        if recent is not None and held.answers:
-            await self._cached(token, held)
-            if recent.share.is_open(datetime.now(UTC)):
+        if recent is not None:
+            held = held or await self._held(token)
+            cached, redis_answers = self._known(held)
+            is_as_before = cached is None or cached.hidden_item_ids == recent.share.hidden_item_ids
+            if redis_answers and is_as_before and recent.share.is_open(datetime.now(UTC)):
                 return recent
         opened = self._recent[token] = await self.open(token, held)
         return opened
@@ -104,7 +108,7 @@ class ShareReader:
         """
         if not _TOKEN.fullmatch(token):
             raise ShareNotFound
-        cached, redis_answers = await self._cached(token, held)
+        cached, redis_answers = self._known(held or await self._held(token))
         try:
             opened = await self._from_database(token, cached)
         except DATABASE_AWAY as error:
@@ -119,7 +123,7 @@ class ShareReader:
         if not _TOKEN.fullmatch(token):
             return None
         try:
-            cached, _ = await self._cached(token)
+            cached, _ = self._known(await self._held(token))
         except ShareNotFound:
             return None
         return cached or await self._in_outbox(token)
@@ -136,15 +140,18 @@ class ShareReader:
         waiting = await self.waiting_events("share_token = $1", token)
         return any(event.event_type is EventType.REVOKED and event.wishlist_id == wishlist_id for event in waiting)
 
-    async def _cached(self, token: str, held: Held | None = None) -> tuple[Share | None, bool]:
+    async def _held(self, token: str) -> Held:
         try:
-            if held is not None:
-                return self._cache.share_in(held.value), held.answers
-            return await self._cache.get(token), True
+            return Held(await self._cache.raw(token), answers=True)
+        except RedisAway:
+            return Held(None, answers=False)
+
+    def _known(self, held: Held) -> tuple[Share | None, bool]:
+        """The share that Redis holds, and whether it could be asked; raises :class:`ShareNotFound` for a tombstone."""
+        try:
+            return self._cache.share_in(held.value), held.answers
         except Revoked:
             raise ShareNotFound from None
-        except RedisAway:
-            return None, False
 
     async def _from_database(self, token: str, cached: Share | None) -> Opened:
         hidden = cached.hidden_item_ids if cached else ()

@@ -110,6 +110,16 @@ class Product:
         )
         return Owner(user, wishlist, items, self.jwt(user))
 
+    def add_item(self, owner: Owner, item: str) -> None:
+        """The product *item* is put on the owner's list, as the shop does it."""
+        self.sql(
+            "INSERT INTO wishlist_items (public_id, wishlist_id, product_id) "
+            "SELECT $1, id, $2 FROM wishlists WHERE public_id = $3",
+            f"item_{uuid4().hex[:12]}",
+            item,
+            owner.wishlist,
+        )
+
     def new_user(self) -> str:
         """A new user without any list."""
         user = f"user_{uuid4().hex[:12]}"

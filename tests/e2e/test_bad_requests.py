@@ -217,6 +217,23 @@ def test_only_what_is_shown_can_be_copied(client: httpx.Client, product: Product
     assert copy(product_id=None).status_code == 422
 
 
+def test_what_can_be_copied_follows_the_list_at_once(
+    client: httpx.Client, product: Product, owner: Owner, share: str
+) -> None:
+    def copy(item: str) -> int:
+        body = {"product_id": item, "source": "shared_wishlist", "source_token": share}
+        reader = product.sign_in(product.new_user())
+        return client.post("/api/v2/wishlists/my/items", json=body, headers=reader).status_code
+
+    item = next(iter(owner.items))
+    assert (copy(item), copy("prod_ki001")) == (201, 404)
+    product.add_item(owner, "prod_ki001")
+    assert copy("prod_ki001") == 201
+    toggle = f"/api/v2/wishlists/{owner.wishlist}/shares/{share}/items/{owner.items[item]}"
+    assert client.put(toggle, json={"visible": False}, headers=owner.headers).status_code == 200
+    assert copy(item) == 404
+
+
 def test_profile_is_checked(client: httpx.Client, product: Product, owner: Owner) -> None:
     def change(body: dict[str, Any]) -> int:
         return client.patch("/api/v2/me", json=body, headers=owner.headers).status_code

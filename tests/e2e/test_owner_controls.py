@@ -58,12 +58,7 @@ def test_an_expiry_that_came_first_stands(client: httpx.Client, product: Product
 def test_a_snapshot_leaves_later_items_out(client: httpx.Client, product: Product, owner: Owner, share: str) -> None:
     path = f"/api/v2/wishlists/{owner.wishlist}/shares/{share}"
     eventually(lambda: client.patch(path, json={"snapshot": True}, headers=owner.headers).status_code == 200)
-    product.sql(
-        "INSERT INTO wishlist_items (public_id, wishlist_id, product_id) "
-        "SELECT $1, id, 'prod_ki001' FROM wishlists WHERE public_id = $2",
-        f"item_{uuid4().hex[:12]}",
-        owner.wishlist,
-    )
+    product.add_item(owner, "prod_ki001")
     assert "prod_ki001" not in _products(client, share)
     assert client.patch(path, json={"snapshot": False}, headers=owner.headers).status_code == 200
     assert "prod_ki001" in _products(client, share)

@@ -13,10 +13,10 @@ import pytest
 from redis.asyncio import Redis
 from typer.testing import CliRunner
 
-from api.cache import Revoked, ShareCache
+from api.cache import ShareCache
 from api.redis_gate import RedisGate
 from api.shares_model import Share, SharedList
-from clients.links import view_key
+from clients.links import TOMBSTONE, share_key, view_key
 from clients.objects import ObjectStore, content_key, preview_key
 from clients.postgres import Database
 from config.settings import ApiSettings, ObjectStoreSettings, PostgresSettings, RedisSettings
@@ -100,11 +100,8 @@ async def world() -> AsyncIterator[World]:
 
 
 async def is_buried(world: World, token: str) -> bool:
-    try:
-        await world.cache.get(token)
-    except Revoked:
-        return not await world.redis.exists(view_key(token))
-    return False
+    kept = await world.redis.get(share_key(token))
+    return kept == TOMBSTONE and not await world.redis.exists(view_key(token))
 
 
 async def test_links_of_a_deleted_list_end_where_postgresql_does_not_speak(world: World) -> None:

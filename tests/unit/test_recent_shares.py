@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import uuid4
@@ -70,6 +71,16 @@ async def test_a_revocation_counts_at_once() -> None:
     await reader.open_recent(TOKEN, KNOWS_NOTHING)
     with pytest.raises(ShareNotFound):
         await reader.open_recent(TOKEN, Held(TOMBSTONE, answers=True))
+
+
+async def test_a_hidden_item_counts_at_once() -> None:
+    rows = Rows()
+    reader = reader_of(rows)
+    share = (await reader.open_recent(TOKEN, KNOWS_NOTHING)).share
+    hidden = replace(share, hidden_item_ids=(uuid4(),))
+    for _ in range(2):
+        await reader.open_recent(TOKEN, Held(hidden.to_json(), answers=True))
+    assert rows.asked == 2
 
 
 async def test_without_redis_postgresql_is_asked_each_time() -> None:
