@@ -20,7 +20,7 @@ from schemas.archive import DamagedFile
 from sinks.archive import GROUP
 from sinks.archive_files import ArchiveReader
 
-app = typer.Typer(help="The events topic beyond its 30 days.", no_args_is_help=True)
+app = typer.Typer(add_completion=False, help="The events topic beyond its 30 days.", no_args_is_help=True)
 console = Console()
 T = TypeVar("T")
 

@@ -13,7 +13,9 @@ from clients import webhooks
 from clients.webhook_call import BadUrl, check_url
 from config.settings import PostgresSettings, WebhookSettings, load
 
-app = typer.Typer(help="The shop's own webhook: it is told of the events of all shares.", no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False, help="The shop's own webhook: it is told of the events of all shares.", no_args_is_help=True
+)
 console = Console(soft_wrap=True, highlight=False)
 _THE_SHOP = None
 

@@ -27,7 +27,9 @@ from ops.dead_letters.reading import BrokerAway
 from ops.dead_letters.reveal import reveal
 from schemas.codec import SchemaUnavailable
 
-dlq = typer.Typer(help="Dead letters: look at them, send them back to the group that failed, or give them up.")
+dlq = typer.Typer(
+    add_completion=False, help="Dead letters: look at them, send them back to the group that failed, or give them up."
+)
 # Without markup: brackets in what events and errors say are no colours.
 console = Console(highlight=False, markup=False)
 notices = Console(stderr=True, highlight=False, markup=False)
