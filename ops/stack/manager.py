@@ -12,21 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-import asyncpg
 import psutil
 from rich.console import Console
 
-from clients.objects import ObjectStore
-from config.settings import (
-    KafkaSettings,
-    ObjectStoreSettings,
-    PostgresSettings,
-    QueueSettings,
-    StackSettings,
-    WarehouseSettings,
-    load,
-)
-from ops import bucket, migrations, queue, seed, topics
+from config.settings import StackSettings, WarehouseSettings, load
 from ops.stack import background
 from ops.stack.nursery import Nursery, Seedling
 from ops.stack.parts import ROOT, Part, environment, make_development_keys, processes, services, supervisor
@@ -52,6 +41,9 @@ def up(state: State, *, parts_only: bool = False, supervised: bool = False) -> N
         state.write("env.json", env)
         os.environ.update(env)
         waiting = launch(state, services(state))
+        # Loaded while these start.
+        from ops.stack import contents
+
         running = state.processes()
         ours = [] if parts_only else processes(state)
         nursery = Nursery() if any(part.words and part.name not in running for part in ours) else None
@@ -60,7 +52,7 @@ def up(state: State, *, parts_only: bool = False, supervised: bool = False) -> N
         _await(state, waiting)
         with ThreadPoolExecutor(1) as pool:
             filling = pool.submit(_prepare_warehouse, state, warehouse_part)
-            asyncio.run(_prepare_contents())
+            asyncio.run(contents.prepare())
             _await(state, launch(state, ours, nursery))
             filling.result()
         if supervised:
@@ -193,24 +185,6 @@ def _alive(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-async def _prepare_contents() -> None:
-    """Database, schema, development data, topics, bucket and queue; each is left alone where it is there."""
-    dsn = PostgresSettings().dsn
-    admin = await asyncpg.connect(dsn.rsplit("/", 1)[0] + "/postgres")
-    if not await admin.fetchval("SELECT 1 FROM pg_database WHERE datname = 'wishlist'"):
-        await admin.execute("CREATE DATABASE wishlist")
-    await admin.close()
-    connection = await asyncpg.connect(dsn)
-    await migrations.migrate(connection)
-    await seed.seed(connection)
-    await connection.close()
-    await asyncio.to_thread(list, topics.ensure(KafkaSettings()))
-    async for _ in bucket.prepare(ObjectStore(ObjectStoreSettings())):
-        pass
-    async for _ in queue.prepare(QueueSettings()):
-        pass
 
 
 def _prepare_warehouse(state: State, waiting: tuple[Part, float]) -> None:
