@@ -34,6 +34,7 @@ from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import new_share_token, share_id_for, uuid7
 from sinks.share_store import GROUP
 from tests.own_services import OwnServices
+from tests.worker import Worker
 
 ROOT = Path(__file__).parent.parent
 CODEC = Codec(load_schemas())
@@ -84,7 +85,7 @@ class Lab:
     env: dict[str, str]
     pool: asyncpg.Pool
     logs: Path
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    workers: list[Worker | subprocess.Popen[bytes]] = field(default_factory=list)
     log_files: list[Path] = field(default_factory=list)
 
     def produce(self, values: Iterable[tuple[str, bytes]], topic: str | None = None) -> None:
@@ -116,15 +117,20 @@ class Lab:
         """Append events in the newest schema."""
         self.produce((e.share_token, CODEC.encode(e)) for e in events)
 
-    def start(self, agent: str = "persist", module: str = "streams", **env: str) -> subprocess.Popen[bytes]:
+    def start(self, agent: str = "persist", module: str = "streams", **env: str) -> Worker | subprocess.Popen[bytes]:
         """Start one worker process; *module* is what runs the agent, unless it is a process of its own."""
         path = self.logs / f"{agent}-{len(self.workers)}.log"
         self.log_files.append(path)
-        log = path.open("wb")
         words = [module] if module == agent else [module, agent]
-        process = subprocess.Popen(
-            [sys.executable, "-m", *words], cwd=ROOT, env={**self.env, **env}, stdout=log, stderr=log
-        )
+        process: Worker | subprocess.Popen[bytes]
+        if "PYTHONPATH" in env:
+            # It has modules of its own to load.
+            with path.open("wb") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", *words], cwd=ROOT, env={**self.env, **env}, stdout=log, stderr=log
+                )
+        else:
+            process = Worker(words, {**self.env, **env}, path)
         self.workers.append(process)
         return process
 

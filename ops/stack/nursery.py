@@ -59,7 +59,7 @@ class Nursery:
 
 def main() -> None:
     """Load, fork, answer."""
-    for name in _loadable():
+    for name in loadable():
         importlib.import_module(name)
     # What is shared stays shared only as long as nobody counts its references anew.
     gc.collect()
@@ -69,13 +69,13 @@ def main() -> None:
     pids = []
     for seedling in [Seedling(**one) for one in asked]:
         if (pid := os.fork()) == 0:
-            _become(seedling)
+            become(seedling)
             return
         pids.append(pid)
     print(json.dumps(pids))
 
 
-def _loadable() -> list[str]:
+def loadable() -> list[str]:
     """Our modules but for those that make an app of their settings as they are loaded."""
     paths = (path for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.py")))
     return [
@@ -85,7 +85,8 @@ def _loadable() -> list[str]:
     ]
 
 
-def _become(seedling: Seedling) -> None:
+def become(seedling: Seedling) -> None:
+    """Be what *seedling* says, in a process that was forked for it."""
     os.setsid()
     _be_nice(seedling.nice)
     with Path(os.devnull).open("rb") as nothing, Path(seedling.log).open("ab") as log:
