@@ -25,6 +25,22 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 return 1
 """
 
+# A share that was just made, the list it shows, and the share among its list's. One script is half of the work for us
+# that four commands in a pipeline are.
+_PUT_NEW = """
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2], 'NX')
+redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
+redis.call('ZADD', KEYS[3], ARGV[5], ARGV[6])
+redis.call('EXPIRE', KEYS[3], ARGV[4])
+"""
+
+# What is kept of a copied item first stays.
+_ADD = """
+redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return redis.call('HGET', KEYS[1], ARGV[1])
+"""
+
 
 class Revoked(Exception):
     """The cache holds this token's tombstone."""
@@ -61,14 +77,12 @@ class ShareCache:
 
     async def put_new(self, share: Share, shown: SharedList) -> None:
         """Keep a share that was just made, and the list it shows, in one round trip."""
+        keys = share_key(share.token), view_key(share.token), recent_key(share.wishlist_id)
+        kept = share.to_json(), self._ttl_of(share), shown.to_json(), self._ttl
+        newest = share.created_at.timestamp(), share.token
 
         async def run(redis: Redis) -> None:
-            async with redis.pipeline(transaction=False) as pipe:
-                pipe.set(share_key(share.token), share.to_json(), ex=self._ttl_of(share), nx=True)
-                pipe.set(view_key(share.token), shown.to_json(), ex=self._ttl)
-                pipe.zadd(recent_key(share.wishlist_id), {share.token: share.created_at.timestamp()})
-                pipe.expire(recent_key(share.wishlist_id), self._ttl)
-                await pipe.execute()
+            await cast(Awaitable[None], redis.eval(_PUT_NEW, len(keys), *keys, *kept, *newest))
 
         await self._gate.call(run)
 
@@ -122,12 +136,7 @@ class ShareCache:
         """Keep a copied item until the persist agent has surely written it; returns what was kept first."""
 
         async def run(redis: Redis) -> bytes:
-            async with redis.pipeline(transaction=False) as pipe:
-                pipe.hsetnx(added_key(user), item, copy.decode())
-                pipe.hget(added_key(user), item)
-                pipe.expire(added_key(user), self._ttl)
-                kept: bytes | None = (await pipe.execute())[1]
-                return kept or copy
+            return await cast(Awaitable[bytes], redis.eval(_ADD, 1, added_key(user), item, copy, self._ttl))
 
         return await self._gate.call(run)
 
