@@ -25,8 +25,8 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 return 1
 """
 
-# A share that was just made, the list it shows, and the share among its list's. One script is half of the work for us
-# that four commands in a pipeline are.
+# A share that was just made, the list it shows, and the share among its list's: one command for the client to pack and
+# to read the answer of, where it was four.
 _PUT_NEW = """
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2], 'NX')
 redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
