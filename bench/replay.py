@@ -2,7 +2,7 @@
 
 Three questions, named after --what: rivals (alternating runs over the same topic), sizes (what more events
 cost), workers (--workers of the command). A rate counts from the first row that is there to the last. BigQuery is the
-emulator, which takes some 200 µs a row, and more the more it has: it gets a part of the events, except once. With what
+emulator, which takes some 100 µs a row: it gets a part of the events, except once. With what
 is set by default it takes some 40 minutes on 2 cores, and an hour at most; --quick, which proves nothing, two.
 """
 
