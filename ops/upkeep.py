@@ -6,7 +6,7 @@ Each loads what it needs only when it runs: a second of libraries is long for on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
@@ -33,8 +33,7 @@ def _with_postgres(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         try:
             connection = await asyncpg.connect(load(PostgresSettings).dsn, timeout=5)
         except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-            console.print(f"[red]PostgreSQL cannot be reached:[/] {error}. Check POSTGRES_DSN; ./run up starts one.")
-            raise typer.Exit(1) from None
+            raise _unreachable("PostgreSQL", error, "POSTGRES_DSN") from None
         try:
             return await work(connection)
         finally:
@@ -43,50 +42,42 @@ def _with_postgres(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
+def _unreachable(what: str, error: Exception, check: str) -> typer.Exit:
+    console.print(f"[red]{what} cannot be reached:[/] {error}. Check {check}; ./run up starts one.")
+    return typer.Exit(1)
+
+
+async def _all(lines: AsyncIterator[str]) -> list[str]:
+    return [line async for line in lines]
+
+
+def _tell(what: str, done: list[str]) -> None:
+    for line in done or [f"the {what} is up to date"]:
+        console.print(line)
+
+
 def migrate() -> None:
     """Bring PostgreSQL to the newest schema, and bucket, queue and warehouse to what they must hold."""
+    from clients.bigquery import Warehouse, WarehouseError
     from clients.objects import ObjectStore, ObjectStoreError
     from clients.queue import QueueError
-    from ops import bucket, migrations, queue
+    from ops import bucket, migrations, queue, warehouse
 
-    done = [f"applied {step.number:03d} {step.name}" for step in _with_postgres(migrations.migrate)]
-    for line in done or ["the schema is up to date"]:
-        console.print(line)
-
-    async def prepare() -> list[str]:
-        return [line async for line in bucket.prepare(ObjectStore(load(ObjectStoreSettings)))]
-
+    done = _with_postgres(migrations.migrate)
+    _tell("schema", [f"applied {step.number:03d} {step.name}" for step in done])
     try:
-        placed = asyncio.run(prepare())
+        _tell("bucket", asyncio.run(_all(bucket.prepare(ObjectStore(load(ObjectStoreSettings))))))
     except ObjectStoreError as error:
-        console.print(f"[red]The bucket cannot be reached:[/] {error}. Check R2_ENDPOINT_URL; ./run up starts one.")
-        raise typer.Exit(1) from None
-    for line in placed or ["the bucket is up to date"]:
-        console.print(line)
-
-    async def prepare_queue() -> list[str]:
-        return [line async for line in queue.prepare(load(QueueSettings))]
-
+        raise _unreachable("The bucket", error, "R2_ENDPOINT_URL") from None
     try:
-        queued = asyncio.run(prepare_queue())
+        _tell("queue", asyncio.run(_all(queue.prepare(load(QueueSettings)))))
     except QueueError as error:
-        console.print(f"[red]The queue cannot be reached:[/] {error}. Check SQS_ENDPOINT_URL; ./run up starts one.")
-        raise typer.Exit(1) from None
-    for line in queued or ["the queue is up to date"]:
-        console.print(line)
-    from clients.bigquery import Warehouse, WarehouseError
-    from ops import warehouse
-
+        raise _unreachable("The queue", error, "SQS_ENDPOINT_URL") from None
     try:
-        made = list(warehouse.prepare(Warehouse(load(WarehouseSettings))))
+        _tell("warehouse", list(warehouse.prepare(Warehouse(load(WarehouseSettings)))))
     except WarehouseError as error:
-        console.print(
-            f"[red]BigQuery cannot be reached:[/] {error}. Check BIGQUERY_PROJECT and the credentials, or "
-            "BIGQUERY_ENDPOINT; ./run up starts an emulator."
-        )
-        raise typer.Exit(1) from None
-    for line in made or ["the warehouse is up to date"]:
-        console.print(line)
+        check = "BIGQUERY_PROJECT and the credentials, or BIGQUERY_ENDPOINT"
+        raise _unreachable("BigQuery", error, check) from None
 
 
 def sweep() -> None:
