@@ -109,7 +109,6 @@ def ledger() -> None:
 
     Dead letters that are older than 90 days go too.
     """
-
     from ops import ledger as partitions
     from ops.dead_letters import retention
 

@@ -34,7 +34,7 @@ from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import new_share_token, share_id_for, uuid7
 from sinks.share_store import GROUP
 from tests.own_services import OwnServices
-from tests.worker import Worker
+from tests.worker import Process, Worker
 
 ROOT = Path(__file__).parent.parent
 CODEC = Codec(load_schemas())
@@ -85,7 +85,7 @@ class Lab:
     env: dict[str, str]
     pool: asyncpg.Pool
     logs: Path
-    workers: list[Worker | subprocess.Popen[bytes]] = field(default_factory=list)
+    workers: list[Process] = field(default_factory=list)
     log_files: list[Path] = field(default_factory=list)
 
     def produce(self, values: Iterable[tuple[str, bytes]], topic: str | None = None) -> None:
@@ -117,12 +117,12 @@ class Lab:
         """Append events in the newest schema."""
         self.produce((e.share_token, CODEC.encode(e)) for e in events)
 
-    def start(self, agent: str = "persist", module: str = "streams", **env: str) -> Worker | subprocess.Popen[bytes]:
+    def start(self, agent: str = "persist", module: str = "streams", **env: str) -> Process:
         """Start one worker process; *module* is what runs the agent, unless it is a process of its own."""
         path = self.logs / f"{agent}-{len(self.workers)}.log"
         self.log_files.append(path)
         words = [module] if module == agent else [module, agent]
-        process: Worker | subprocess.Popen[bytes]
+        process: Process
         if "PYTHONPATH" in env:
             # It has modules of its own to load.
             with path.open("wb") as log:

@@ -58,6 +58,9 @@ class Worker:
         self.send_signal(signal.SIGKILL)
 
 
+Process = Worker | subprocess.Popen[bytes]
+
+
 def _live(seedling: Seedling) -> None:
     # Nothing of the environment in which the first test ran.
     os.environ.clear()

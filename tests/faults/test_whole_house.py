@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from subprocess import Popen
 
 import asyncpg
 import pytest
@@ -29,7 +28,7 @@ from tests.every_sink import SINKS, House, SinkUnderTest, lively_story, open_hou
 from tests.lab import eventually, open_lab
 from tests.lab_api import open_api
 from tests.own_services import OwnServices, open_services
-from tests.worker import Worker
+from tests.worker import Process
 
 EVENTS = int(os.environ.get("FAULT_HOUSE_EVENTS", "200"))
 KILL_EVENTS = int(os.environ.get("FAULT_EVENTS", "600"))
@@ -60,11 +59,11 @@ class Busy:
     events: list[ShareEvent] = field(default_factory=list)
 
     @property
-    def running(self) -> list[Worker | Popen[bytes]]:
+    def running(self) -> list[Process]:
         """Workers that were started and have not ended."""
         return [worker for worker in self.house.lab.workers if worker.poll() is None]
 
-    def start_workers(self, place: int = 1, clock_off_by: float = 0) -> dict[str, Worker | Popen[bytes]]:
+    def start_workers(self, place: int = 1, clock_off_by: float = 0) -> dict[str, Process]:
         """One of each agent, under that place in its group; clocks are fast and slow by so many hours."""
         lab, started = self.house.lab, {}
         for number, sink in enumerate(SINKS):
@@ -198,7 +197,7 @@ async def test_workers_killed_at_random_moments(busy: Busy) -> None:
     dice = random.Random(7)
     lab = busy.house.lab
 
-    async def die(sink: SinkUnderTest, worker: Worker | Popen[bytes], above: int) -> None:
+    async def die(sink: SinkUnderTest, worker: Process, above: int) -> None:
         await sink.begins(busy.house, above)
         await asyncio.sleep(dice.uniform(0, 0.3))
         worker.kill()
