@@ -9,7 +9,7 @@ from typing import Any
 from cards.card import GENERIC_CARD
 from cards.template import Template
 from clients.logs import get_logger
-from renderer_worker.chromium import Chromium, Driver, PageLost, WarmPage, Wear
+from renderer_worker.chromium import START_SECONDS, Chromium, Driver, PageLost, WarmPage, Wear
 from renderer_worker.errors import BrowserUnavailable, PageTimeout, PoolExhausted, RenderError
 
 # How long a canary waits for a page, and for its picture.
@@ -17,7 +17,7 @@ CANARY_WAIT_SECONDS = 2.0
 CANARY_SECONDS = 5.0
 
 _log = get_logger()
-_FIRST_TRIES = 3
+_OPENING_TRIES = 3
 
 
 @dataclass(eq=False)
@@ -65,22 +65,10 @@ class BrowserPool:
     async def start(self) -> None:
         """Return once one page can draw; the others are warmed meanwhile. Raises :class:`BrowserUnavailable`."""
         first, *others = self._slots
-        first.warm = await self._open_first(first.browser)
+        first.warm = await _open(first.browser, START_SECONDS)
         self._proved_at = asyncio.get_running_loop().time()
         self._give_back(first)
         self._warming = asyncio.create_task(self._warm(others))
-
-    async def _open_first(self, browser: Chromium) -> WarmPage:
-        """A page, even where the machine is so busy that a browser takes longer than it may."""
-        for _ in range(_FIRST_TRIES - 1):
-            try:
-                return await browser.open_page()
-            except (PageLost, BrowserUnavailable) as error:
-                _log.warning("no first page, tried again", error=str(error))
-        try:
-            return await browser.open_page()
-        except PageLost as error:
-            raise BrowserUnavailable(str(error)) from error
 
     async def warmed(self) -> None:
         """Return once no page is still to be warmed."""
@@ -144,7 +132,8 @@ class BrowserPool:
     async def _draw(self, slot: _Slot, card: dict[str, Any]) -> bytes:
         if slot.warm is None or not slot.warm.usable:
             slot.warm = None
-            slot.warm = await slot.browser.open_page()
+            # Half of the card's time: who waits for a page that never comes has time for another.
+            slot.warm = await _open(slot.browser, self._page_seconds / 2)
         # Out of its slot while it draws: a page that failed or was given up half-way is not used again.
         warm, slot.warm = slot.warm, None
         picture = await slot.browser.draw(warm, card)
@@ -169,8 +158,8 @@ class BrowserPool:
     async def _warm(self, slots: list[_Slot]) -> None:
         for slot in slots:
             try:
-                slot.warm = await slot.browser.open_page()
-            except (PageLost, BrowserUnavailable) as error:
+                slot.warm = await _open(slot.browser, START_SECONDS)
+            except BrowserUnavailable as error:
                 # Whoever needs it first tries again.
                 _log.warning("page not warmed", error=str(error))
             self._give_back(slot)
@@ -183,3 +172,20 @@ class BrowserPool:
             _log.error("canary not drawn", error=error.code, reason=str(error))
             return False
         return True
+
+
+async def _open(browser: Chromium, within: float) -> WarmPage:
+    """A page, each try at it *within* so many seconds. No card has met it yet, so none is to blame for one that dies.
+
+    One dies where the browser gives it a process of which it has not noticed yet that it is dead, and where the
+    machine is so busy that a browser takes longer than it may. Raises :class:`BrowserUnavailable`.
+    """
+    for _ in range(_OPENING_TRIES - 1):
+        try:
+            return await browser.open_page(within)
+        except (PageLost, BrowserUnavailable) as error:
+            _log.warning("page not opened, tried again", error=str(error))
+    try:
+        return await browser.open_page(within)
+    except PageLost as error:
+        raise BrowserUnavailable(str(error)) from error

@@ -141,12 +141,20 @@ class Chromium:
         """Whether it runs and its last card came in time."""
         return self.alive and not self._fruitless_seconds
 
-    async def open_page(self) -> WarmPage:
+    async def open_page(self, within: float) -> WarmPage:
         """A page that has drawn already: fonts are decoded and its code is compiled before anybody waits for it.
 
-        Raises :class:`PageLost`, or :class:`BrowserUnavailable` where the browser does not start.
+        Raises :class:`PageLost`, also where it takes more than *within* seconds: Playwright waits for ever for a page
+        that dies while it is made. Raises :class:`BrowserUnavailable` where the browser does not start.
         """
         running = await self._ensure()
+        try:
+            async with asyncio.timeout(within):
+                return await self._open_page(running)
+        except TimeoutError as error:
+            raise PageLost(f"no page after {within:.1f} s") from error
+
+    async def _open_page(self, running: _Running) -> WarmPage:
         with self._losses(running):
             page = await running.context.new_page()
             try:

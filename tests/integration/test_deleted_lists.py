@@ -19,7 +19,7 @@ from api.shares_model import Share, SharedList
 from clients.links import TOMBSTONE, share_key, view_key
 from clients.objects import ObjectStore, content_key, preview_key
 from clients.postgres import Database
-from config.settings import ApiSettings, ObjectStoreSettings, PostgresSettings, RedisSettings
+from config.settings import ApiSettings, ObjectStoreSettings, PostgresSettings
 from ops.cli import app
 from ops.seed import key_of
 from schemas.event import EventType, ShareEvent
@@ -34,6 +34,7 @@ from streams.ended_lists import EndedLists
 from streams.preview_purge import PreviewPurge
 from tests.integration.test_purge import hook
 from tests.lab import event, open_database
+from tests.redis_database import empty_redis, redis_settings
 
 LIST = "wl_8a2b3c4d5e6f"
 SINKS: tuple[type[PostgresSink], ...] = (ShareStore, PreviewQueue, DigestCounts)
@@ -68,9 +69,8 @@ class World:
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    redis = Redis.from_url(RedisSettings().url.rsplit("/", 1)[0] + "/10")
-    await redis.flushdb()
-    async with open_database(f"deleted_{uuid4().hex[:12]}") as dsn:
+    name = f"deleted_{uuid4().hex[:12]}"
+    async with open_database(name) as dsn, empty_redis("deleted lists") as redis:
         database = Database(PostgresSettings(dsn=dsn))
         pool = await database.pool()
         token, new_token, other = new_share_token(), new_share_token(), new_share_token()
@@ -95,8 +95,6 @@ async def world() -> AsyncIterator[World]:
             await cache.put_new(Share.of(made), shown)
         yield world
         await pool.close()
-    await redis.flushdb()
-    await redis.aclose()
 
 
 async def is_buried(world: World, token: str) -> bool:
@@ -178,7 +176,7 @@ async def test_a_preview_that_is_being_written_as_its_list_is_deleted_is_withdra
 
 def test_the_command_ends_everything_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTGRES_DSN", world.dsn)
-    monkeypatch.setenv("REDIS_URL", RedisSettings().url.rsplit("/", 1)[0] + "/10")
+    monkeypatch.setenv("REDIS_URL", redis_settings("deleted lists").url)
     done = CliRunner().invoke(app, ["delete", LIST, "--yes"])
     assert done.exit_code == 0, done.output
     assert "links that have ended: 1" in done.output

@@ -28,7 +28,7 @@ from clients.bigquery import Warehouse
 from clients.links import SHARE_LIMIT, TOMBSTONE, share_key
 from clients.objects import ObjectStore, content_key, preview_key
 from clients.postgres import Database
-from config.settings import ApiSettings, ObjectStoreSettings, PostgresSettings, RedisSettings
+from config.settings import ApiSettings, ObjectStoreSettings, PostgresSettings
 from ops.archive import faults_of
 from ops.erasure.archive import LOCK, ArchivedEvents
 from ops.erasure.contract import Eraser
@@ -54,6 +54,7 @@ from sinks.push import PushQueue
 from sinks.segment import SegmentTable
 from sinks.share_store import ShareStore
 from tests.lab import CODEC, ROOT, event, eventually, open_database
+from tests.redis_database import empty_redis, redis_settings
 from tests.warehouse import made_warehouse
 
 MAYA, OTHER, ROBIN = key_of("user_maya"), key_of("user_other"), key_of("user_recipient")
@@ -165,15 +166,12 @@ def warehouse() -> Iterator[Warehouse]:
 @pytest.fixture
 async def world(warehouse: Warehouse) -> AsyncIterator[World]:
     name = f"erasure_{uuid4().hex[:12]}"
-    url = RedisSettings().url.rsplit("/", 1)[0] + "/9"
-    redis = Redis.from_url(url)
-    await redis.flushdb()
     bucket = ObjectStore(ObjectStoreSettings(bucket=name.replace("_", "-")))
     await bucket.ensure_bucket()
-    async with open_database(name) as dsn:
+    async with open_database(name) as dsn, empty_redis("erasure") as redis:
         database = Database(PostgresSettings(dsn=dsn))
         pool = await database.pool()
-        yield World(database, dsn, pool, redis, url, bucket, warehouse)
+        yield World(database, dsn, pool, redis, redis_settings("erasure").url, bucket, warehouse)
         await pool.close()
     for table in ("share_events", "segment_messages"):
         await asyncio.to_thread(
@@ -181,8 +179,6 @@ async def world(warehouse: Warehouse) -> AsyncIterator[World]:
         )
     async for stored in bucket.listing(""):
         await bucket.delete(stored.key)
-    await redis.flushdb()
-    await redis.aclose()
 
 
 @dataclass

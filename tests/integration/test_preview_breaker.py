@@ -27,7 +27,7 @@ from cards.thumbnails import Thumbnails
 from clients import breaker_board
 from clients.objects import ObjectStore, preview_key
 from clients.postgres import Database
-from config.settings import BreakerSettings, ObjectStoreSettings, PostgresSettings, RedisSettings, RendererSettings
+from config.settings import BreakerSettings, ObjectStoreSettings, PostgresSettings, RendererSettings
 from ops.seed import key_of
 from schemas.event import EventType, ShareEvent
 from schemas.ids import new_share_token, share_id_for
@@ -36,6 +36,7 @@ from sinks.previews import PreviewQueue
 from streams.preview_fallback import FallbackCards
 from streams.preview_relay import PreviewRelay
 from tests.lab import Lab, event, eventually, open_lab
+from tests.redis_database import empty_redis, redis_settings
 
 SHARES = 12
 WAIT = 3.0
@@ -87,6 +88,12 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
 
 
 @pytest.fixture
+async def redis() -> AsyncIterator[Redis]:
+    async with empty_redis("breaker") as redis:
+        yield redis
+
+
+@pytest.fixture
 async def renderer() -> AsyncIterator[Renderer]:
     renderer = Renderer()
     server = await asyncio.start_server(renderer.serve, "127.0.0.1", 0)
@@ -96,8 +103,10 @@ async def renderer() -> AsyncIterator[Renderer]:
     server.close()
 
 
-async def test_an_open_breaker_spares_the_renderer_and_no_share_is_forgotten(lab: Lab, renderer: Renderer) -> None:
-    async with relaying(lab, renderer), Redis.from_url(RedisSettings().url) as redis:
+async def test_an_open_breaker_spares_the_renderer_and_no_share_is_forgotten(
+    lab: Lab, renderer: Renderer, redis: Redis
+) -> None:
+    async with relaying(lab, renderer):
         await eventually(lambda: breaker_board.any_open(redis), 30, "the breaker is open")
         assert len(renderer.asked) == 3, "the third failure opens it"
         assert await states(lab) == {"due": SHARES}
@@ -150,33 +159,29 @@ async def test_a_change_while_its_card_is_drawn_is_not_missed(lab: Lab, renderer
     assert renderer.asked == [token, token]
 
 
-async def test_the_api_serves_the_card_that_stands_in_and_lets_nobody_keep_it(lab: Lab) -> None:
+async def test_the_api_serves_the_card_that_stands_in_and_lets_nobody_keep_it(lab: Lab, redis: Redis) -> None:
     token, store = (await tokens(lab))[0], ObjectStore(ObjectStoreSettings())
     await store.put(preview_key(token), b"card", "image/png")
-    async with Redis.from_url(RedisSettings().url) as redis:
-        pictures = Pictures(store=store, db=ApiDatabase(lab.pool), breaker=BreakerView(RedisGate(redis)))
-        assert await pictures.of(token) is None, "nothing is drawn yet"
-        await lab.pool.execute("UPDATE previews SET fallback = 'drawn' WHERE share_token = $1", token)
-        assert await pictures.of(token) == Picture(b"card", passing=True)
-        await lab.pool.execute(
-            "UPDATE previews SET fallback = 'none', rendered_at = now() WHERE share_token = $1", token
-        )
-        assert await pictures.of(token) == Picture(b"card", passing=False)
+    pictures = Pictures(store=store, db=ApiDatabase(lab.pool), breaker=BreakerView(RedisGate(redis)))
+    assert await pictures.of(token) is None, "nothing is drawn yet"
+    await lab.pool.execute("UPDATE previews SET fallback = 'drawn' WHERE share_token = $1", token)
+    assert await pictures.of(token) == Picture(b"card", passing=True)
+    await lab.pool.execute("UPDATE previews SET fallback = 'none', rendered_at = now() WHERE share_token = $1", token)
+    assert await pictures.of(token) == Picture(b"card", passing=False)
 
 
-async def test_the_operator_can_stop_rendering(lab: Lab, renderer: Renderer) -> None:
+async def test_the_operator_can_stop_rendering(lab: Lab, renderer: Renderer, redis: Redis) -> None:
     renderer.works = True
-    async with Redis.from_url(RedisSettings().url) as redis:
-        await breaker_board.force_open(redis)
-        try:
-            async with relaying(lab, renderer):
-                await asyncio.sleep(1)
-                assert not renderer.asked
-                assert await breaker_board.any_open(redis), "the API serves the generic picture"
-                await breaker_board.unforce(redis)
-                await eventually(lambda: all_done(lab), 30, "every share has its picture")
-        finally:
+    await breaker_board.force_open(redis)
+    try:
+        async with relaying(lab, renderer):
+            await asyncio.sleep(1)
+            assert not renderer.asked
+            assert await breaker_board.any_open(redis), "the API serves the generic picture"
             await breaker_board.unforce(redis)
+            await eventually(lambda: all_done(lab), 30, "every share has its picture")
+    finally:
+        await breaker_board.unforce(redis)
 
 
 @asynccontextmanager
@@ -187,7 +192,7 @@ async def relaying(lab: Lab, renderer: Renderer, open_seconds: float = WAIT) -> 
         Database(PostgresSettings(dsn=lab.dsn)),
         RendererSettings(url=renderer.url, relay_renders=1),
         BreakerSettings(wait_duration_in_open_state_seconds=open_seconds),
-        RedisSettings(),
+        redis_settings("breaker"),
         fallback,
     )
     running = asyncio.create_task(relay.run())

@@ -102,8 +102,12 @@ def start(bucket: Any, **settings: str) -> tuple[subprocess.Popen[bytes], str]:
     }
     process = subprocess.Popen([sys.executable, "-m", "renderer_worker"], env=environment, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
-    wait_for(f"{url}/healthz", process)
-    wait_for_pages(url)
+    try:
+        wait_for(f"{url}/healthz", process)
+        wait_for_pages(url)
+    except BaseException:
+        process.kill()
+        raise
     return process, url
 
 
