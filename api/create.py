@@ -82,7 +82,7 @@ async def create_share(wishlist: str, request: Request, user: User, api: Api) ->
         user,
         "You can only share wishlists you own",
     )
-    plan = await api.plans.plan(user, key, fingerprint_of(wishlist, body.model_dump_json()))
+    plan = await api.plans.plan(user, key, fingerprint_of(wishlist, body.model_dump_json()) if key else "")
     if plan.answer is not None:
         return Response(plan.answer, 201, media_type=JSON, headers={"Idempotent-Replayed": "true"})
     items: list[dict[str, Any]] = orjson.loads(row["items"] or "[]")

@@ -39,9 +39,11 @@ async def look_up(
     token: str, request: Request, user: MaybeUser, api: Api, page_view_id: UUID | None = None
 ) -> Response:
     """The shared list. A look-up is a view, counted once for each ``page_view_id``."""
-    opened = await api.open_public(token, request, api.lookup_limit)
-    count_view(api, request, opened, user, page_view_id or uuid7(), by_program=True)
+    opened = await api.open_public(token, request, api.lookup_limit, recent=True)
     is_owner = user == opened.shown.owner_public_id
+    if is_owner:  # who looks at what they have just done
+        opened = await api.reader.open(token)
+    count_view(api, request, opened, user, page_view_id or uuid7(), by_program=True)
     message = await api.messages.open(opened.share.owner_id, opened.share.message)
     body = {
         "wishlist": _wishlist(opened, message, is_owner=is_owner),

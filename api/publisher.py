@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any
 
 import asyncpg
 
@@ -16,6 +19,7 @@ from schemas.event import ShareEvent
 # View events that may wait at once while Kafka and PostgreSQL are both away; beyond it they are lost, and said so.
 _MOST_WAITING = 20_000
 _PAUSE_SECONDS = 1.0
+_LOOK_SECONDS = 0.02
 # Longest wait for a connection and the row.
 _OUTBOX_SECONDS = 5.0
 
@@ -28,6 +32,7 @@ class Publisher:
         self._pool = pool
         self._codec = codec
         self._waiting: set[asyncio.Task[None]] = set()
+        self._under_way = 0
 
     async def publish(self, event: ShareEvent, *, behind_others: bool = False) -> None:
         """Return once the event is durable. *behind_others*: its share has unsent events in the outbox.
@@ -52,24 +57,55 @@ class Publisher:
 
         A share without a row may have its creation in the outbox: its views queue behind that.
         """
-        if len(self._waiting) >= _MOST_WAITING:
+        if self._under_way + len(self._waiting) >= _MOST_WAITING:
             get_logger().error("a view event is lost: too many wait for Kafka and PostgreSQL")
             return
-        task = asyncio.create_task(self._persist(event, is_row))
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        if not is_row:
+            self._see_to(self._queue(event))
+            return
+
+        def settled(failure: str | None) -> None:
+            self._under_way -= 1
+            if failure is not None:
+                get_logger().info("Kafka did not take an event in time", error=failure)
+                self._see_to(self._keep_view(event))
+
+        try:
+            self._producer.send_later(event, settled)
+            self._under_way += 1
+        except BrokerUnavailable as error:
+            get_logger().info("Kafka does not take an event", error=str(error))
+            self._see_to(self._keep_view(event))
 
     async def drain(self, seconds: float) -> None:
         """Wait for events under way."""
-        if self._waiting:
-            await asyncio.wait(self._waiting, timeout=seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._under_way or self._waiting:  # noqa: ASYNC110  # they are two kinds
+                    await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _persist(self, event: ShareEvent, is_row: bool) -> None:
+    def _see_to(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _queue(self, event: ShareEvent) -> None:
+        """Send a view of a share that may have unsent events."""
+        try:
+            await self.publish(event, behind_others=await outbox.has_unsent(self._pool, event.share_token))
+        except DATABASE_AWAY as error:
+            get_logger().warning("a view event waits", error=f"{type(error).__name__}: {error}")
+            await self._keep_view(event)
+
+    async def _keep_view(self, event: ShareEvent) -> None:
+        """Keep a view that Kafka did not take, and try both again where PostgreSQL is away too."""
         while True:
             try:
-                queue = not is_row and await outbox.has_unsent(self._pool, event.share_token)
-                await self.publish(event, behind_others=queue)
+                await self.keep(event)
                 return
             except DATABASE_AWAY as error:
                 get_logger().warning("a view event waits", error=f"{type(error).__name__}: {error}")
-                await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(_PAUSE_SECONDS)
+            with contextlib.suppress(BrokerUnavailable):
+                await self._producer.send(event)
+                return

@@ -85,20 +85,19 @@ class ShareReader:
         self._db = db
         self._cache = cache
         self._codec = codec
-        self._recent: TTLCache[str, Opened] = TTLCache(_MOST_RECENT, _RECENT_SECONDS)
+        self._recent: TTLCache[str, tuple[bytes | None, Opened]] = TTLCache(_MOST_RECENT, _RECENT_SECONDS)
 
     async def open_recent(self, token: str, held: Held | None = None) -> Opened:
-        """As :meth:`open`, as it was up to a second ago. What its owner does with the link counts at once all the same:
-        to revoke it, to let it expire, to hide an item.
+        """As :meth:`open`, as it was up to a second ago, where Redis answers and holds of the share what it held then.
+
+        So whatever its owner does with the link counts at once.
         """
-        recent = self._recent.get(token)
-        if recent is not None:
-            held = held or await self._held(token)
-            cached, redis_answers = self._known(held)
-            is_as_before = cached is None or cached.hidden_item_ids == recent.share.hidden_item_ids
-            if redis_answers and is_as_before and recent.share.is_open(datetime.now(UTC)):
-                return recent
-        opened = self._recent[token] = await self.open(token, held)
+        held = held or await self._held(token)
+        as_held, recent = self._recent.get(token, (None, None))
+        if recent is not None and held.answers and held.value == as_held and recent.share.is_open(datetime.now(UTC)):
+            return recent
+        opened = await self.open(token, held)
+        self._recent[token] = (held.value, opened)
         return opened
 
     async def open(self, token: str, held: Held | None = None) -> Opened:

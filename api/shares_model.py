@@ -19,7 +19,10 @@ def iso(moment: datetime | None) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What is kept in Redis under ``share:{token}``: enough to open the link before PostgreSQL has the row."""
+    """What is kept in Redis under ``share:{token}``: enough to open the link before PostgreSQL has the row.
+
+    *changed_by*: the event of its owner's last change, by which whoever remembers the share knows that it has changed.
+    """
 
     share_id: UUID
     token: str
@@ -31,6 +34,7 @@ class Share:
     message: str | None
     created_at: datetime
     variant: str | None = None
+    changed_by: UUID | None = None
 
     @classmethod
     def of(cls, event: ShareEvent) -> Share:
@@ -67,6 +71,7 @@ class Share:
                 "message": self.message,
                 "created_at": self.created_at,
                 "variant": self.variant,
+                "changed_by": self.changed_by and str(self.changed_by),
             }
         )
 
@@ -74,7 +79,7 @@ class Share:
     def from_json(cls, raw: bytes) -> Share:
         """The inverse of :meth:`to_json`; raises :class:`ValueError` or :class:`KeyError` for anything else."""
         value: dict[str, Any] = orjson.loads(raw)
-        expires_at = value["expires_at"]
+        expires_at, changed_by = value["expires_at"], value.get("changed_by")
         return cls(
             share_id=UUID(value["share_id"]),
             token=value["token"],
@@ -86,6 +91,7 @@ class Share:
             message=value["message"],
             created_at=datetime.fromisoformat(value["created_at"]),
             variant=value.get("variant"),
+            changed_by=UUID(changed_by) if changed_by else None,
         )
 
 

@@ -132,16 +132,19 @@ async def unseen(connection: PoolConnectionProxy, group: str, events: Sequence[S
     """The events that *group* has not applied before, by whichever lane, in order; from now on it has."""
     if not events:
         return []
-    rows = await connection.fetch(
-        """INSERT INTO ledger (event_id, consumer_group) SELECT id, $1 FROM unnest($2::uuid[]) AS id
-           ON CONFLICT DO NOTHING RETURNING event_id""",
+    # Nearly always all of them are fresh, and nothing need be sent back.
+    fresh: list[UUID] | None = await connection.fetchval(
+        """WITH fresh AS (
+               INSERT INTO ledger (event_id, consumer_group) SELECT id, $1 FROM unnest($2::uuid[]) AS id
+               ON CONFLICT DO NOTHING RETURNING event_id)
+           SELECT coalesce(array_agg(event_id), '{}') FROM fresh HAVING count(*) < cardinality($2)""",
         group_of(group),
         [event.event_id for event in events],
     )
-    if len(rows) == len(events):
+    if fresh is None:
         return list(events)
-    fresh: set[UUID] = {row["event_id"] for row in rows}
-    first_of_each = {event.event_id: event for event in reversed(events) if event.event_id in fresh}
+    kept = set(fresh)
+    first_of_each = {event.event_id: event for event in reversed(events) if event.event_id in kept}
     return list(reversed(first_of_each.values()))
 
 

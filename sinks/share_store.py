@@ -7,7 +7,7 @@ any event can create the row, revoked and expired absorb, and settings and toggl
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -268,11 +268,13 @@ async def _first_visits(connection: PoolConnectionProxy, events: Sequence[ShareE
         return {}
     ordered = sorted(visits)
     rows = await connection.fetch(
-        """INSERT INTO share_visitors (share_id, day, visitor_hash)
-           SELECT * FROM unnest($1::uuid[], $2::date[], $3::text[])
-           ON CONFLICT DO NOTHING RETURNING share_id""",
+        """WITH first AS (
+               INSERT INTO share_visitors (share_id, day, visitor_hash)
+               SELECT * FROM unnest($1::uuid[], $2::date[], $3::text[])
+               ON CONFLICT DO NOTHING RETURNING share_id)
+           SELECT share_id, count(*) AS visitors FROM first GROUP BY share_id""",
         [visits[visit] for visit in ordered],
         [day for _, day, _ in ordered],
         [visitor for _, _, visitor in ordered],
     )
-    return Counter(row["share_id"] for row in rows)
+    return {row["share_id"]: row["visitors"] for row in rows}

@@ -52,7 +52,7 @@ const draw = {
     return {
       tooltip: tooltip(c, { trigger: "axis", valueFormatter: count }),
       legend: { top: 0, right: 0, icon: "roundRect", itemWidth: 12, itemHeight: 4, textStyle: text(c) },
-      grid: { left: 4, right: 10, top: 34, bottom: 4, containLabel: true },
+      grid: { left: 4, right: 26, top: 34, bottom: 4, containLabel: true },
       xAxis: { type: "category", boundaryGap: false, data: data.days.map(day), axisLine: { lineStyle: { color: c.line } }, axisTick: { show: false }, axisLabel: text(c) },
       yAxis: { type: "value", minInterval: 1, splitLine: { lineStyle: { color: c.line } }, axisLabel: { ...text(c), formatter: count } },
       series: Object.entries(labels).map(([key, name]) => ({
@@ -66,7 +66,7 @@ const draw = {
     if (!data.viral.some((value) => value != null)) return null;
     return {
       tooltip: tooltip(c, { trigger: "axis", valueFormatter: (value) => (value == null ? "–" : value.toFixed(3)) }),
-      grid: { left: 4, right: 10, top: 18, bottom: 4, containLabel: true },
+      grid: { left: 4, right: 26, top: 18, bottom: 4, containLabel: true },
       xAxis: { type: "category", boundaryGap: false, data: data.days.map(day), axisLine: { lineStyle: { color: c.line } }, axisTick: { show: false }, axisLabel: text(c) },
       yAxis: { type: "value", splitNumber: 3, splitLine: { lineStyle: { color: c.line } }, axisLabel: text(c), max: (value) => Math.max(0.12, Math.ceil(value.max * 20) / 20) },
       series: [{
