@@ -18,7 +18,7 @@ from ops.stack.parts import CLUSTER_ID, ROOT, kafka_java
 from ops.stack.state import CHOICE, is_free
 
 NUMBERS = (1, 2, 3)
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 
 
 class Cluster:

@@ -52,7 +52,10 @@ def up(state: State, *, parts_only: bool = False, supervised: bool = False) -> N
         _await(state, waiting)
         with ThreadPoolExecutor(1) as pool:
             filling = pool.submit(_prepare_warehouse, state, warehouse_part)
-            asyncio.run(contents.prepare())
+            try:
+                asyncio.run(contents.prepare())
+            except contents.NotPrepared as error:
+                raise StartFailed(f"bucket and queue cannot be prepared: {error}. See ./run logs s3.") from error
             _await(state, launch(state, ours, nursery))
             filling.result()
         if supervised:

@@ -78,6 +78,7 @@ async def test_without_a_broker_everybody_hears_of_it_in_time(nobody: KafkaSetti
         await producer.send(event(EventType.VIEWED, new_share_token()))
     assert 0.3 <= time.monotonic() - began < 5
     assert heard == ["no acknowledgement in time"]
+    await producer.close()
 
 
 async def test_a_caller_who_leaves_takes_nobody_along(lab: Lab) -> None:
