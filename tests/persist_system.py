@@ -170,8 +170,9 @@ class Worker:
         await self._engine.settle(self._stream(), self._seek)
 
     async def _stream(self) -> AsyncIterator[Fetched]:
+        # The ends as they are now: who was frozen meanwhile may find itself beyond them.
         ends = await self.highwaters(*self._system.tps)
-        while any(self._engine.watermark(tp) != end for tp, end in ends.items()) and self._engine.stopped is None:
+        while any((self._engine.watermark(tp) or 0) < end for tp, end in ends.items()) and self._engine.stopped is None:
             fetched = await self._consumer.getmany(timeout_ms=10, max_records=self._size)
             for tp, records in fetched.items():
                 start, end = self._chain[TP(*tp)], records[-1].offset + 1
