@@ -139,6 +139,9 @@ class Cluster:
             # Who was killed is missed sooner than after nine seconds: what is tested is what happens then.
             "broker.session.timeout.ms": "4000",
             "broker.heartbeat.interval.ms": "500",
+            # A machine that stands still for two seconds would have the controllers elect another again and again.
+            "controller.quorum.fetch.timeout.ms": "6000",
+            "controller.quorum.request.timeout.ms": "6000",
         }
         path = self._folder / f"{number}.properties"
         path.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
