@@ -70,12 +70,11 @@ class Publisher:
                 get_logger().info("Kafka did not take an event in time", error=failure)
                 self._see_to(self._keep_view(event))
 
+        self._under_way += 1
         try:
             self._producer.send_later(event, settled)
-            self._under_way += 1
         except BrokerUnavailable as error:
-            get_logger().info("Kafka does not take an event", error=str(error))
-            self._see_to(self._keep_view(event))
+            settled(str(error))
 
     async def drain(self, seconds: float) -> None:
         """Wait for events under way."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +14,7 @@ from clients.producer import BrokerUnavailable, EventProducer
 from config.settings import KafkaSettings
 from schemas.event import EventType
 from schemas.ids import new_share_token
-from tests.lab import CODEC, Lab, event, eventually, open_lab
+from tests.lab import CODEC, Lab, event, eventually, free_port, open_lab
 
 
 @asynccontextmanager
@@ -37,10 +36,7 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
 @pytest.fixture
 def nobody() -> KafkaSettings:
     """A broker that is not there."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}", send_timeout_seconds=0.3)
+    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{free_port()}", send_timeout_seconds=0.3)
 
 
 def patient(lab: Lab) -> KafkaSettings:
