@@ -18,16 +18,17 @@ DISK_LOW = Symptom(
     users="None yet.",
     do="du -xh {folder} | sort -h | tail says what takes it; make room, or a larger disk",
     over="More than 10 % is free.",
+    alerts=("wishlist-disk-low",),
 )
 DISK_FULL = Symptom(
     name="disk-full",
     says="a disk is full",
     users="A broker or PostgreSQL that cannot write stops: see kafka-away and postgres-away.",
     do="make room now: du -xh {folder} | sort -h | tail. Never delete files of PostgreSQL or Kafka by hand; start "
-    "them again "
-    "once there is room",
+    "them again once there is room",
     over="More than 10 % is free, and the checks brokers and postgres are well.",
     broken=True,
+    alerts=("wishlist-disk-low",),
 )
 DISK_UNSEEN = Symptom(
     name="disk-unseen",

@@ -22,6 +22,8 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 CACHED = Path(__file__).parents[2] / ".state" / "cache" / "promtool" / "usr" / "bin" / "promtool"
 PROMETHEUS = DEPLOY / "prometheus"
 PROMTOOL = shutil.which("promtool") or str(CACHED)
+# node_exporter's, on each machine with a disk that a broker or PostgreSQL writes.
+OF_MACHINES = {"node_filesystem_avail_bytes", "node_filesystem_size_bytes"}
 FILES = ("og-renderer", "agents", "dead-letters", "runbook")
 
 
@@ -63,9 +65,9 @@ def test_the_spec_is_met() -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_they_speak_of_metrics_that_exist(file: str) -> None:
-    known = sample_names()
+    known = sample_names() | OF_MACHINES
     for rule in alerts(file).values():
-        used = set(re.findall(r"\b(?:og_|resilience4j_|wishlist_)\w+", rule["expr"]))
+        used = set(re.findall(r"\b(?:og_|resilience4j_|wishlist_|node_)\w+", rule["expr"]))
         assert used
         assert used <= known
 
