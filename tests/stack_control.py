@@ -43,17 +43,15 @@ class Stack:
 
     def run(self, *words: str) -> str:
         """``./run`` for this stack; returns what it printed."""
-        env = {**os.environ, **self.settings, "WISHLIST_STATE": str(self.folder)}
-        done = subprocess.run(
-            [str(ROOT / "run"), *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=150, check=False
-        )
+        done = self._run(*words)
         assert done.returncode == 0, f"./run {' '.join(words)}:\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}"
         return done.stdout
 
     def up(self) -> None:
         """Start what does not run, and note where everything is. Nobody starts again what a test kills."""
         self.run("up", "--unsupervised")
-        self.parts = json.loads(self.run("status", "--json"))
+        # On a busy machine one that has just been healthy may answer late.
+        eventually(self._healthy, 60)
 
     def address(self, part: str) -> str:
         """Where *part* listens."""
@@ -135,6 +133,17 @@ class Stack:
         }
         key = Path(self.env("JWT_PRIVATE_KEY_FILE")).read_text()
         return {"Authorization": f"Bearer {jwt.encode(claims, key, algorithm='RS256')}"}
+
+    def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, **self.settings, "WISHLIST_STATE": str(self.folder)}
+        return subprocess.run(
+            [str(ROOT / "run"), *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=150, check=False
+        )
+
+    def _healthy(self) -> bool:
+        looked = self._run("status", "--json")
+        self.parts = json.loads(looked.stdout)
+        return looked.returncode == 0
 
     def _tree(self, part: str) -> list[psutil.Process]:
         process = psutil.Process(self.parts[part]["pid"])
