@@ -50,7 +50,9 @@ async def everything_is_delivered(lab: Lab, receiver: Receiver, events: list[Sha
     assert {call.body["data"]["event_id"] for call in receiver.calls} == expected
     ids = receiver.ids()
     assert len(set(ids)) == len(expected), "an event has one id"
-    assert len(ids) - len(set(ids)) <= repeats
+    # On a busy machine a call can take longer than its second: it has failed then, and is said to have.
+    failed = sum(log.read_text().count('"a webhook fails"') for log in lab.log_files)
+    assert len(ids) - len(set(ids)) <= repeats + failed
     assert all(call.is_genuine for call in receiver.calls)
     assert receiver.most_at_once == 1
 
