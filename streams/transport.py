@@ -1,8 +1,9 @@
-"""Faust's aiokafka transport, changed in three ways and no other (docs/architecture.md, "Delivery").
+"""Faust's aiokafka transport, changed in four ways and no other (docs/architecture.md, "Delivery").
 
 1. One message is all records that a fetch returned for a partition, not one record.
 2. The sink says where reading begins.
 3. Kafka is told what the sink has applied, not what Faust has acknowledged.
+4. A group that could not be joined is joined again, whatever the broker said.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode import Service
+
+from clients.logs import get_logger
 
 BACKLOG_RECORDS = 200
 """A fetch of so many records shows that there is more to read than comes in."""
+_ASK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,24 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             self._next_fetch = loop.time() + self.pace_seconds
         return fetched
 
+    @Service.task
+    async def _ask_for_errors(self) -> None:
+        """Have aiokafka go on after an error of the group that it does not know, as a new member.
+
+        It knows no FENCED_INSTANCE_ID (KIP-345), which a worker with an instance id hears of itself where the answer to
+        its joining was lost with a broker. After such an error it waits until somebody has asked for it, as its
+        ``getmany`` does; Faust reads past that, and the worker stood still for good.
+        """
+        async for _ in self.itertimer(_ASK_SECONDS):
+            coordinator = self._ensure_consumer()._coordinator
+            try:
+                coordinator.check_errors()
+            except KafkaError as error:
+                if coordinator._coordination_task.done():
+                    raise  # Nobody is left to go on: the worker ends, and is started again.
+                get_logger().warning("the group is joined again", error=f"{type(error).__name__}: {error}")
+                coordinator.reset_generation()
+
     async def seek_all(self, positions: Mapping[TP, int]) -> None:
         """Seek each partition that is still assigned."""
         await self.call_thread(self._seek_all, positions)
@@ -97,7 +121,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class BatchConsumer(driver.Consumer):
-    """See the module's three points."""
+    """See the module's first three points."""
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         thread = BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)

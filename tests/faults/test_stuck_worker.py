@@ -134,6 +134,15 @@ async def test_a_worker_whose_batches_take_long_is_not_stuck(lab: Lab) -> None:
     assert "stuck" not in seen
 
 
+async def test_a_worker_that_its_group_refuses_joins_again(lab: Lab) -> None:
+    events = story(200)
+    lab.produce_events(events)
+    lab.start(module="tests.refused_member")
+    await lab.applied(group(lab), within=20)
+    assert await lab.totals() == expected_totals(events)
+    assert "the group is joined again" in lab.log_files[0].read_text()
+
+
 async def test_an_idle_worker_is_not_stuck(lab: Lab) -> None:
     port = free_port()
     lab.start(**QUICK, STREAM_METRICS_PORT=port)
