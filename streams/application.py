@@ -29,6 +29,7 @@ from streams.decoding import dead_letter, placed_events, segment_messages, share
 from streams.dlq import LARGEST_DEAD_LETTER, DeadLetterWriter
 from streams.engine import Decode, Engine
 from streams.progress import ProgressWatch
+from streams.recovery import PatientTables
 from streams.transport import BatchTransport
 
 
@@ -163,6 +164,7 @@ def build_app(name: str, group: str, engine: Engine, *topics: str) -> AgentApp:
         consumer_auto_offset_reset="earliest",
         web_enabled=False,
         Worker=AgentWorker,
+        TableManager=PatientTables,
         worker_redirect_stdouts=False,
         store="memory://",
         # Faust insists on a folder; nothing of ours is kept in it.

@@ -114,6 +114,18 @@ async def test_a_worker_that_starts_without_postgresql_says_so(lab: Lab) -> None
     assert "reading watermarks" in health(port)[2]
 
 
+async def test_a_worker_whose_wait_for_positions_outlasts_kafkas_requests_goes_on(lab: Lab) -> None:
+    """Faust waits no longer than for one of those, and then reads nothing for good; by its default after 90 s."""
+    events, port = story(200), free_port()
+    lab.produce_events(events)
+    async with no_database(lab):
+        lab.start(**QUICK, STREAM_METRICS_PORT=port, BROKER_REQUEST_TIMEOUT="7")
+        await state(port, "waiting")
+        await asyncio.sleep(10)
+    await lab.applied(group(lab), within=20)
+    assert await lab.totals() == expected_totals(events)
+
+
 async def test_a_worker_whose_batches_take_long_is_not_stuck(lab: Lab) -> None:
     events, port = story(60), free_port()
     # Each batch takes a second, and the sum of them three times as long as it takes to be stuck.
