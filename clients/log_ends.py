@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from clients import logs
 from config.settings import KafkaSettings
 
 _ANSWER_SECONDS = 5.0
+_SLOW_SECONDS = 1.0
 
 
 class LogEnds:
@@ -33,12 +35,15 @@ class LogEnds:
         asked = {TopicPartition(topic, number): which for topic, number in partitions}
         if not asked:
             return {}
-        found = {}
+        found, began = {}, time.monotonic()
         for partition, answer in self._admin.list_offsets(asked, request_timeout=_ANSWER_SECONDS).items():
             try:
                 found[partition.topic, partition.partition] = answer.result(timeout=2 * _ANSWER_SECONDS).offset
             except (KafkaException, TimeoutError):
                 continue
+        if time.monotonic() - began > _SLOW_SECONDS:
+            # librdkafka goes on asking a broker that has died, and believes for minutes that it still leads.
+            self.__dict__.pop("_admin", None)
         return found
 
     async def of_topic(self, topic: str) -> Mapping[int, int] | None:

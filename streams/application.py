@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Collection, Mapping
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -59,14 +59,12 @@ class AgentApp(faust.App):
 
 
 def topic_ids(kafka: KafkaSettings) -> Callable[[str], UUID]:
-    """A function that asks the broker for a topic's id."""
-
-    @cache
-    def admin() -> AdminClient:
-        return AdminClient({"bootstrap.servers": kafka.bootstrap_servers}, logger=logs.librdkafka)
+    """A function that asks the brokers for a topic's id."""
 
     def ask(topic: str) -> UUID:
-        described = admin().describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(timeout=15)
+        # A client for each question, of which there are few: one that stays would go on asking a broker that has died.
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers}, logger=logs.librdkafka)
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(timeout=15)
         low, high = described.topic_id.get_least_significant_bits(), described.topic_id.get_most_significant_bits()
         return UUID(int=(high & (1 << 64) - 1) << 64 | low & (1 << 64) - 1)
 
