@@ -63,6 +63,11 @@ class Cluster:
 
         self._until(registered, "three brokers")
 
+    def revive(self) -> None:
+        """Start the brokers that a test has left behind dead."""
+        if dead := [number for number in NUMBERS if number not in self._processes or not self.is_alive(number)]:
+            self.start(*dead)
+
     def _start(self, number: int) -> None:
         with (self._folder / f"{number}.log").open("ab") as log:
             words = [*self._java, "kafka.Kafka", str(self._folder / f"{number}.properties")]

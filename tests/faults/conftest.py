@@ -33,6 +33,13 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.fixture(autouse=True)
+def whole_cluster(request: pytest.FixtureRequest) -> None:
+    """A test that fails while brokers are away fails alone."""
+    if "cluster" in request.fixturenames:
+        request.getfixturevalue("cluster").revive()
+
+
 @pytest.fixture
 def trap(monkeypatch: pytest.MonkeyPatch) -> Trap:
     return set_trap(monkeypatch)
