@@ -132,7 +132,7 @@ def _with_sign_in(document: dict[str, Any]) -> dict[str, Any]:
 async def _running(settings: Settings, authenticator: Authenticator, addresses: AddressBook) -> AsyncIterator[Services]:
     codec = await asyncio.to_thread(open_codec, settings.kafka)
     pool = await open_pool(settings.postgres)
-    db = Database(pool)
+    db = Database(pool, settings.api.database_seconds)
     gate = RedisGate(open_redis(settings.redis))
     producer = EventProducer(settings.kafka, codec)
     await producer.start()

@@ -374,6 +374,9 @@ class ApiSettings(BaseSettings):
         "", description="Comma-separated networks whose X-Forwarded-For is believed, e.g. 127.0.0.0/8."
     )
     country_header: str = Field("CF-IPCountry", description="CDN header with the visitor's ISO 3166-1 country.")
+    database_seconds: float = Field(
+        2.0, gt=0, description="Longest wait for PostgreSQL: for a connection, and for an answer; then 503."
+    )
     share_limit_per_hour: int = Field(20, ge=1, description="Shares one user may create in an hour.")
     lookup_limit_per_minute: int = Field(60, ge=1, description="Look-ups one address may make in a minute.")
     fallback_limit_per_minute: int = Field(

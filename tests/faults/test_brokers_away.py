@@ -34,8 +34,8 @@ async def lab(tmp_path: Path, cluster: Cluster) -> AsyncIterator[Lab]:
 
 @pytest.fixture
 async def api(lab: Lab) -> AsyncIterator[httpx.AsyncClient]:
-    """An API of the lab's own, and an owner signed in to it. It has patience with Redis: this is about Kafka."""
-    lab.env["REDIS_TIMEOUT_SECONDS"] = "5"
+    """An API of the lab's own, and an owner signed in. It has patience with all but Kafka, which this is about."""
+    lab.env |= {"REDIS_TIMEOUT_SECONDS": "5", "API_DATABASE_SECONDS": "30"}
     async with open_api(lab) as client:
         yield client
 
