@@ -374,6 +374,7 @@ class ApiSettings(BaseSettings):
         "", description="Comma-separated networks whose X-Forwarded-For is believed, e.g. 127.0.0.0/8."
     )
     country_header: str = Field("CF-IPCountry", description="CDN header with the visitor's ISO 3166-1 country.")
+    # A statement of the API takes a few milliseconds; what takes this long is a database in trouble.
     database_seconds: float = Field(
         2.0, gt=0, description="Longest wait for PostgreSQL: for a connection, and for an answer; then 503."
     )

@@ -87,7 +87,7 @@ class Driver:
 
         Any other error, or a second in a row, is the driver's.
         """
-        if playwright is not self._playwright:
+        if not self.runs(playwright):
             return
         self._failures += 1
         if self._failures > 1 or not isinstance(error, PlaywrightError):
@@ -95,7 +95,7 @@ class Driver:
 
     def forget(self, playwright: Playwright) -> None:
         """Leave a driver behind that is broken, its browsers with it; the next browser starts another."""
-        if playwright is self._playwright:
+        if self.runs(playwright):
             self._playwright = None
             self._failures = 0
             later(playwright.stop())
