@@ -499,7 +499,7 @@ async def test_a_file_that_a_kill_left_behind_goes_at_once(world: World) -> None
 async def test_messages_cannot_be_read_any_more(world: World) -> None:
     story = await plant(world)
     [sealed] = [one.message for one in story.events if one.message is not None]
-    assert await MessageBox(ApiDatabase(world.pool)).open(MAYA, sealed) == WORDS["message"]
+    assert await MessageBox(ApiDatabase(world.pool, seconds=2)).open(MAYA, sealed) == WORDS["message"]
     await world.job().begin("user_maya", "test")
     await erase(world)
-    assert await MessageBox(ApiDatabase(world.pool)).open(MAYA, sealed) is None
+    assert await MessageBox(ApiDatabase(world.pool, seconds=2)).open(MAYA, sealed) is None

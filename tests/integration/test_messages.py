@@ -20,7 +20,7 @@ WORDS = "No pressure — 没关系 🎁"
 @pytest.fixture
 async def db() -> AsyncIterator[Database]:
     async with open_database(f"messages_{uuid4().hex[:12]}") as dsn, asyncpg.create_pool(dsn, min_size=1) as pool:
-        yield Database(pool)
+        yield Database(pool, seconds=2)
 
 
 async def test_a_message_is_read_by_any_process_and_by_no_other_owner(db: Database) -> None:

@@ -162,7 +162,7 @@ async def test_a_change_while_its_card_is_drawn_is_not_missed(lab: Lab, renderer
 async def test_the_api_serves_the_card_that_stands_in_and_lets_nobody_keep_it(lab: Lab, redis: Redis) -> None:
     token, store = (await tokens(lab))[0], ObjectStore(ObjectStoreSettings())
     await store.put(preview_key(token), b"card", "image/png")
-    pictures = Pictures(store=store, db=ApiDatabase(lab.pool), breaker=BreakerView(RedisGate(redis)))
+    pictures = Pictures(store=store, db=ApiDatabase(lab.pool, seconds=2), breaker=BreakerView(RedisGate(redis)))
     assert await pictures.of(token) is None, "nothing is drawn yet"
     await lab.pool.execute("UPDATE previews SET fallback = 'drawn' WHERE share_token = $1", token)
     assert await pictures.of(token) == Picture(b"card", passing=True)
