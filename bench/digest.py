@@ -62,7 +62,7 @@ async def close_all(owners: int, workers: int) -> dict[str, float]:
         row = await connection.fetchrow(
             "SELECT count(*) AS digests, sum((content->'totals'->>'views')::int) AS views FROM digests"
         )
-        assert tuple(row) == (owners, 3 * owners), row
+        assert tuple(row or ()) == (owners, 3 * owners), row
         await connection.close()
         await (await database.pool()).close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

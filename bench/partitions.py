@@ -21,7 +21,7 @@ ALL_TIME = frozenset(
 )  # fmt: skip
 
 
-def parse(view: View) -> exp.Expression:
+def parse(view: View) -> exp.Expr:
     """The view's query in BigQuery's grammar; raises :class:`sqlglot.ParseError`."""
     return sqlglot.parse_one(view.query("d"), dialect="bigquery")
 
@@ -32,7 +32,7 @@ def obstacles(view: View) -> list[str]:
     return list(_obstacles(known[view.name], known))
 
 
-def _obstacles(query: exp.Expression, known: dict[str, exp.Expression]) -> list[str]:
+def _obstacles(query: exp.Expr, known: dict[str, exp.Expr]) -> list[str]:
     if isinstance(query, exp.Union):
         return [*_obstacles(query.left, _with_ctes(query, known)), *_obstacles(query.right, _with_ctes(query, known))]
     assert isinstance(query, exp.Select)
@@ -57,10 +57,10 @@ def _obstacles(query: exp.Expression, known: dict[str, exp.Expression]) -> list[
     return found
 
 
-def _with_ctes(query: exp.Expression, known: dict[str, exp.Expression]) -> dict[str, exp.Expression]:
+def _with_ctes(query: exp.Expr, known: dict[str, exp.Expr]) -> dict[str, exp.Expr]:
     clause = query.args.get("with_")
     return {**known, **({cte.alias: cte.this for cte in clause.expressions} if clause else {})}
 
 
-def _has_column(keys: list[exp.Expression]) -> bool:
+def _has_column(keys: list[exp.Expr]) -> bool:
     return any(isinstance(key, exp.Column) and key.name == COLUMN for key in keys)

@@ -97,7 +97,7 @@ def a_call_each(warehouse: Warehouse, stream: str) -> tuple[Append, Callable[[],
 
 def one_connection(warehouse: Warehouse, stream: str) -> tuple[Append, Callable[[], None]]:
     """Google's own ``AppendRowsStream``: one call, into which all appends go."""
-    connection = AppendRowsStream(warehouse._writer, types.AppendRowsRequest(write_stream=stream))  # type: ignore[no-untyped-call]
+    connection = AppendRowsStream(warehouse._writer, types.AppendRowsRequest(write_stream=stream))
     return lambda request: connection.send(request).result(60), connection.close
 
 

@@ -23,13 +23,13 @@ from urllib.request import urlopen
 from uuid import uuid4
 
 import asyncpg
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from config.settings import KafkaSettings, PostgresSettings
 from ops import migrations, topics
 from ops.seed import key_of, seed
-from schemas.codec import Codec, load_schemas
+from schemas.codec import Codec, Origin, load_schemas
 from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import new_share_token, share_id_for, uuid7
 from sinks.share_store import GROUP
@@ -38,6 +38,15 @@ from tests.worker import Process, Worker
 
 ROOT = Path(__file__).parent.parent
 CODEC = Codec(load_schemas())
+
+
+def event_of(record: Message) -> ShareEvent:
+    """The event in a record of the topic."""
+    topic, partition, offset, value = record.topic(), record.partition(), record.offset(), record.value()
+    assert topic is not None and partition is not None and offset is not None and value is not None, record.error()
+    return CODEC.decode(value, Origin(topic, partition, offset, record.timestamp()[1]))
+
+
 # Two tests at a time, and whatever else runs there, make a machine slow.
 _PATIENCE = 3
 
@@ -109,7 +118,7 @@ class Lab:
                 topic or self.kafka.events_topic,
                 value,
                 key,
-                on_delivery=lambda error, _: error and failures.append(error),
+                on_delivery=lambda error, _: failures.append(error) if error else None,
             )
             producer.poll(0)
         producer.flush(120)
@@ -202,12 +211,13 @@ class Lab:
             }
         )
         consumer.assign([TopicPartition(self.kafka.dlq_topic, n, 0) for n in range(3)])
-        letters = []
+        letters: list[tuple[dict[str, str], bytes | None]] = []
         deadline = time.monotonic() + within
         while len(letters) < expected and time.monotonic() < deadline:
             message = consumer.poll(0.5)
             if message is not None and message.error() is None:
-                letters.append(({k: v.decode() for k, v in message.headers() or []}, message.value()))
+                headers: dict[str, Any] = dict(message.headers() or ())
+                letters.append(({k: v.decode() for k, v in headers.items()}, message.value()))
         consumer.close()
         return letters
 

@@ -342,7 +342,7 @@ class System:
         while sum(found.values()) < end:
             for message in reader.consume(100, 0.1):
                 said = dict(message.headers() or ())
-                found[int(said["original_partition"]), int(said["original_offset"])] += 1
+                found[int(said["original_partition"] or ""), int(said["original_offset"] or "")] += 1
         reader.close()
         return found
 

@@ -30,7 +30,7 @@ async def main() -> None:
         for number, m in enumerate(messages):
             if number % 200 == 199:
                 await asyncio.sleep(0)
-            events.append(decode(m.topic(), m.partition(), m.offset(), m.timestamp()[1], m.value()))
+            events.append(decode(m.topic(), m.partition(), m.offset(), m.timestamp()[1], m.value()))  # type: ignore[arg-type]
         if writing is not None:
             await writing
         writing = asyncio.create_task(into.write(events)) if events else None

@@ -15,7 +15,7 @@ from bench.persist_rivals.common import decode, destination
 _MOST = 2_000
 
 
-class Batches(BatchingSink):  # type: ignore[misc]  # quixstreams is installed for the bench only
+class Batches(BatchingSink):  # quixstreams is installed for the bench only
     """Collects what one checkpoint brings and writes it in transactions of 2,000, or in appends of ours' size."""
 
     def __init__(self) -> None:

@@ -36,7 +36,7 @@ from config.settings import ApnsSettings, FcmSettings
 from tests.push_services import PushServices, Service, device_token
 
 # The stand-ins get only what time a busy machine has left.
-PATIENT = {"timeout_seconds": 60.0}
+PATIENT: dict[str, Any] = {"timeout_seconds": 60.0}
 FACTORIES: dict[str, Callable[..., PushGateway]] = {
     "fcm": lambda **changes: FcmGateway(FcmSettings(**PATIENT | changes)),
     "apns": lambda **changes: ApnsGateway(ApnsSettings(**PATIENT | changes)),

@@ -171,7 +171,7 @@ def chromium() -> str:
     return str(next(path for path in found if path.exists()))
 
 
-def eventually(check: Callable[[], bool], seconds: float = 30) -> None:
+def eventually(check: Callable[[], object], seconds: float = 30) -> None:
     """Wait until *check* holds: what agents do takes a moment."""
     give_up = time.monotonic() + seconds
     while not check():

@@ -126,7 +126,7 @@ def _bad_tokens(owner: Owner) -> dict[str, str]:
     tokens = {
         "not a token": "hello",
         "two parts": f"{header}.{payload}",
-        "none": jwt.encode(claims, None, algorithm="none"),
+        "none": jwt.encode(claims, "", algorithm="none"),
         "HS256 under the public key": f"{signed}.{_b64(hmac.new(key, signed.encode(), hashlib.sha256).digest())}",
         "someone else's key": jwt.encode(claims, stranger, algorithm="RS256"),
         "changed payload": f"{header}.{_b64(json.dumps(_claims(owner, sub='user_maya')).encode())}.{signature}",
@@ -189,9 +189,9 @@ def test_strange_lists_are_not_found(client: httpx.Client, owner: Owner, wishlis
     assert answer.status_code == 404
 
 
-@pytest.mark.parametrize("given", ["a b", "x" * 200, "<script>", "ü".encode()])
-def test_strange_request_ids_are_replaced(client: httpx.Client, given: str | bytes) -> None:
-    answer = client.get("/healthz", headers={"X-Request-ID": given})
+@pytest.mark.parametrize("given", [b"a b", b"x" * 200, b"<script>", "ü".encode()])
+def test_strange_request_ids_are_replaced(client: httpx.Client, given: bytes) -> None:
+    answer = client.get("/healthz", headers=[(b"X-Request-ID", given)])
     assert answer.status_code == 200
     assert answer.headers["x-request-id"].startswith("req_")
 

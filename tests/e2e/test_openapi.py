@@ -38,7 +38,7 @@ def test_openapi(product: Product, subtests: pytest.Subtests) -> None:
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy())
-        def answers_as_documented(case: schemathesis.Case) -> None:
+        def answers_as_documented(case: schemathesis.Case) -> None:  # type: ignore[type-arg]
             # An address of its own for each request: answers, not the look-up limit, are the matter here.
             address = ".".join(str(random.randrange(1, 255)) for _ in range(3))
             case.call_and_validate(headers={**jwt, "X-Forwarded-For": f"10.{address}"}, checks=CHECKS, timeout=10)

@@ -137,7 +137,8 @@ def test_segments_javascript_library_unchanged(product: Product, warehouse: bigq
 
 def test_who_has_no_write_key_is_not_heard(client: httpx.Client) -> None:
     message = {"type": "track", "userId": "u", "event": "share_initiated"}
-    for auth, key in ((None, None), (("nobody", ""), None), (None, "nobody"), (None, 7)):
+    none, nobody = httpx.Auth(), httpx.BasicAuth("nobody", "")
+    for auth, key in ((none, None), (nobody, None), (none, "nobody"), (none, 7)):
         answer = client.post("/v1/batch", json={"batch": [message], "writeKey": key}, auth=auth)
         assert answer.status_code == 401
         assert "write key" in answer.json()["message"]

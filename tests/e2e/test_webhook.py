@@ -76,7 +76,7 @@ def test_a_secret_is_told_once_and_changed_on_request(client: httpx.Client, owne
     for receiver.secrets["/"] in (first, second):
         count = len(receiver.calls)
         share(client, owner)
-        eventually(lambda count=count: len(receiver.calls) > count)  # type: ignore[misc]
+        eventually(lambda count=count: len(receiver.calls) > count)
     assert [call.is_genuine for call in receiver.calls] == [True, True]
 
 

@@ -15,8 +15,8 @@ import pytest
 import redis
 from confluent_kafka import Consumer, TopicPartition
 
-from schemas.codec import Codec, Origin, load_schemas
 from schemas.event import EventType
+from tests.lab import event_of
 from tests.stack_control import Owner, Stack, eventually, own_stack
 
 FALLBACK = 200
@@ -105,7 +105,6 @@ def waiting(stack: Stack, token: str) -> list[str]:
 
 def topic_order(stack: Stack, token: str) -> list[EventType]:
     """The types of a share's events as Kafka has them, in order; an event that is there twice counts once."""
-    codec = Codec(load_schemas())
     consumer = Consumer({"bootstrap.servers": stack.address("kafka"), "group.id": uuid4().hex})
     topic = "wishlist.social.events"
     partitions = [
@@ -120,8 +119,7 @@ def topic_order(stack: Stack, token: str) -> list[EventType]:
         left -= len(records)
         for record in records:
             if record.key() == token.encode():
-                origin = Origin(topic, record.partition(), record.offset(), record.timestamp()[1])
-                event = codec.decode(record.value(), origin)
+                event = event_of(record)
                 seen.setdefault(event.event_id, event.event_type)
     consumer.close()
     return list(seen.values())
@@ -148,9 +146,9 @@ def test_kafka_away(stack: Stack, client: httpx.Client, owner: Owner, how: str) 
         assert look_up(client, before) == 404
     eventually(lambda: not stack.sql("SELECT FROM event_outbox LIMIT 1"), 45)
     for token, revoked in ((kept, False), (ended, True), (before, True)):
-        eventually(lambda token=token: applied(stack, token))  # type: ignore[misc]
+        eventually(lambda token=token: applied(stack, token))
         eventually(
-            lambda token=token, revoked=revoked: (  # type: ignore[misc]
+            lambda token=token, revoked=revoked: (
                 stack.sql("SELECT is_revoked FROM wishlist_shares WHERE share_token = $1", token)[0][0] is revoked
             )
         )

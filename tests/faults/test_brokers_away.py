@@ -13,11 +13,10 @@ import httpx
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from schemas.codec import Origin
 from schemas.event import EventType, ShareEvent
 from sinks.share_store import GROUP
 from tests.cluster import Cluster
-from tests.lab import CODEC, Lab, eventually, open_lab
+from tests.lab import Lab, event_of, eventually, open_lab
 from tests.lab_api import VISITOR, open_api
 
 AWAY_SECONDS = float(os.environ.get("FAULT_BROKERS_AWAY_SECONDS", "8"))
@@ -83,8 +82,7 @@ def in_topic(lab: Lab) -> dict[str, list[ShareEvent]]:
             if record.error() is not None:
                 continue
             left -= 1
-            origin = Origin(topic, record.partition(), record.offset(), record.timestamp()[1])
-            event = CODEC.decode(record.value(), origin)
+            event = event_of(record)
             if event.event_id not in seen:
                 order[event.share_token].append(event)
             seen.add(event.event_id)

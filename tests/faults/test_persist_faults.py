@@ -41,8 +41,8 @@ async def test_poison_in_the_midst_of_good_events(lab: Lab) -> None:
     assert await lab.totals() == expected_totals(good)
     letters = lab.dead_letters(len(bad))
     assert sorted(len(value or b"") for _, value in letters) == sorted(len(value) for value in bad.values())
-    for headers, value in letters:
-        assert value in bad.values()
+    for headers, letter in letters:
+        assert letter in bad.values()
         assert headers["group"] == group(lab)
         assert headers["original_topic"] == lab.kafka.events_topic
         assert int(headers["original_offset"]) > 0

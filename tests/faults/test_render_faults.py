@@ -57,8 +57,8 @@ class Renderer:
         return [one for one in psutil.Process(self.process.pid).children(recursive=True) if _is_browser(one)]
 
     def kill(self) -> None:
-        family = [self.process, *psutil.Process(self.process.pid).children(recursive=True)]
-        for one in family:
+        root = psutil.Process(self.process.pid)
+        for one in [root, *root.children(recursive=True)]:
             one.kill()
         self.process.wait(10)
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -92,10 +93,11 @@ async def test_any_avro_library_reads_it(world: World) -> None:
     one = placed(3)
     await world.archive(3, one)
     [key] = await world.keys()
-    [record] = fastavro.reader(io.BytesIO(await world.bucket.get(key) or b""))
-    assert (record["topic"], record["partition"], record["offset"], record["timestamp"]) == ("events", 0, 3, NOON)  # type: ignore[index,call-overload]
-    assert record["event"]["event_id"] == str(one.event.event_id)  # type: ignore[index,call-overload]
-    assert record["event"]["message"] == "gAAAAA-sealed", "as it lies in the topic"  # type: ignore[index,call-overload]
+    [read] = fastavro.reader(io.BytesIO(await world.bucket.get(key) or b""))
+    record = cast(dict[str, Any], read)
+    assert (record["topic"], record["partition"], record["offset"], record["timestamp"]) == ("events", 0, 3, NOON)
+    assert record["event"]["event_id"] == str(one.event.event_id)
+    assert record["event"]["message"] == "gAAAAA-sealed", "as it lies in the topic"
 
 
 async def test_a_time_is_read_without_the_rest(world: World) -> None:

@@ -300,7 +300,7 @@ async def of_others(world: World) -> dict[str, list[str]]:
 
 async def erase(world: World) -> dict[str, str]:
     """Run what is left to do; the note of each store that is not done."""
-    waits = {}
+    waits: dict[str, str] = {}
     for person in await world.job().open():
         waits |= {done.store: done.note async for done in world.job().run(person.user_id) if not done.is_done}
     return waits

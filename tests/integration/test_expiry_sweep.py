@@ -23,12 +23,11 @@ from clients.postgres import Database
 from clients.producer import BrokerUnavailable, EventProducer
 from config.settings import ExpirySettings, PostgresSettings
 from ops.seed import key_of
-from schemas.codec import Origin
 from schemas.event import EventType, ShareEvent
 from schemas.ids import expiry_event_id, new_share_token, share_id_for
 from sinks.share_store import GROUP
 from streams.expiry_sweep import ExpirySweep, expire
-from tests.lab import CODEC, Lab, event, eventually, open_lab
+from tests.lab import CODEC, Lab, event, event_of, eventually, open_lab
 
 EXPIRED = int(os.environ.get("FAULT_EXPIRED", "10000"))
 AT_ONCE = {"EXPIRY_EVERY_SECONDS": "0.2", "EXPIRY_GRACE_SECONDS": "0"}
@@ -82,11 +81,7 @@ def announced(lab: Lab) -> list[ShareEvent]:
         records = consumer.consume(min(left, 1_000), 10)
         assert records, "the topic could not be read to its end"
         left -= len(records)
-        decoded = (
-            CODEC.decode(record.value(), Origin(topic, record.partition(), record.offset(), record.timestamp()[1]))
-            for record in records
-        )
-        found += [event for event in decoded if event.event_type is EventType.EXPIRED]
+        found += [event for event in map(event_of, records) if event.event_type is EventType.EXPIRED]
     consumer.close()
     return found
 
@@ -298,6 +293,5 @@ async def test_the_outbox_keeps_a_shares_order_whatever_fails(lab: Lab) -> None:
     consumer.close()
     by_token: dict[str, list[UUID]] = {token: [] for token in tokens}
     for record in records:
-        origin = Origin(record.topic(), record.partition(), record.offset(), record.timestamp()[1])
-        by_token[record.key().decode()].append(CODEC.decode(record.value(), origin).event_id)
+        by_token[(record.key() or b"").decode()].append(event_of(record).event_id)
     assert by_token == {token: [one.event_id for one in said if one.share_token == token] for token in tokens}

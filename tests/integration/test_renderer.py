@@ -28,7 +28,7 @@ from config.settings import RendererSettings
 ROOT = Path(__file__).parents[2]
 BUCKET = "vantage-social-assets"
 TOKEN = "7fB9xK2mN4pQ8rT1vW3y"
-CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+CREDENTIALS: dict[str, Any] = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
 
 pytestmark = pytest.mark.skipif(
     not Path(RendererSettings().chromium_path).exists(), reason="no Chromium at RENDERER_CHROMIUM_PATH"

@@ -68,7 +68,7 @@ class World:
     async def shown(self, owner: UUID | None = MAYA) -> dict[str, Any] | None:
         """What the owner sees."""
         row = await (await self.database.pool()).fetchrow(webhooks.SHOW, owner)
-        return row and webhooks.described(row)
+        return None if row is None else webhooks.described(row)
 
     async def happen(self, *events: ShareEvent) -> Applied:
         """Have the sink apply *events*."""
@@ -162,8 +162,8 @@ async def test_what_a_receiver_is_told(world: World) -> None:
     ]
     assert await world.happen(*story) == Applied(7, 0)
     await all_rounds(relay)
-    common = {"share_token": token, "wishlist_id": "wl_8a2b3c4d5e6f", "channel": "copy_link"}
-    expected = [
+    common: dict[str, object] = {"share_token": token, "wishlist_id": "wl_8a2b3c4d5e6f", "channel": "copy_link"}
+    expected: list[tuple[str, dict[str, object]]] = [
         ("share.created", {"item_count": 9, "expires_at": "2026-02-01T00:00:00Z"}),
         ("share.viewed", {"country": "DE", "platform": "ios"}),
         ("share.item_added", {"country": "DE", "platform": "ios", "product_id": "prod_1a2b3c"}),

@@ -74,7 +74,7 @@ def test_they_speak_of_metrics_that_exist(file: str) -> None:
 
 def test_the_renderers_can_fire() -> None:
     assert 'state="open"' in alerts("og-renderer")["og-renderer-circuit-breaker-open"]["expr"]
-    assert State.OPEN == "open"
+    assert State.OPEN.value == "open"
     # A quantile is never above the highest bound: without one beyond 5 s the alert could not fire.
     bounds = [b for b in metrics.RENDER_SECONDS._upper_bounds if b != float("inf")]
     assert max(bounds) > 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import sqlglot
@@ -19,7 +20,7 @@ NAMES = [view.name for view in views()]
 
 def columns() -> dict[str, dict[str, str]]:
     """Columns of every table, and of every view as its query has them."""
-    known = {
+    known: dict[str, dict[str, str]] = {
         name: {column["name"]: column["type"] for column in json.loads((SCHEMAS / f"{name}.json").read_text())}
         for name in warehouse.TABLES
     }
@@ -27,7 +28,7 @@ def columns() -> dict[str, dict[str, str]]:
         query = sqlglot.parse_one(
             view.query("d").replace("`d.", "`"), dialect="bigquery", error_level=sqlglot.ErrorLevel.RAISE
         )
-        whole = qualify(query, schema=known, dialect="bigquery", validate_qualify_columns=True)
+        whole: Any = qualify(query, schema=dict[str, object](known), dialect="bigquery", validate_qualify_columns=True)
         known[view.name] = dict.fromkeys(whole.named_selects, "STRING")
     return known
 

@@ -103,7 +103,7 @@ async def test_forbidden_urls_are_not_even_looked_up(host: ImageHost, url: str) 
 async def test_a_listed_name_at_a_forbidden_address_is_not_connected_to(host: ImageHost, address: str) -> None:
     assert not is_public(address)
     for answer in ([address], [PUBLIC, address]):
-        host.addresses[HOST] = lambda answer=answer: answer  # type: ignore[misc]
+        host.addresses[HOST] = lambda answer=answer: answer
         with pytest.raises(Refused):
             await host.fetcher.fetch(URL, 5)
     assert host.connected == []

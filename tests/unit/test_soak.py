@@ -14,8 +14,8 @@ SECONDS = range(0, 1_200, 5)
 
 def watch(rise_per_hour: float = 0.0, lag: float = 100.0, lag_rise: float = 0.0) -> Watch:
     dice = random.Random(1)
-    memory = [(at, 150 + rise_per_hour * at / 3_600 + dice.gauss(0, 0.5)) for at in SECONDS]
-    waiting = [(at, max(0.0, lag + lag_rise * at + dice.gauss(0, 40))) for at in SECONDS]
+    memory = [(float(at), 150 + rise_per_hour * at / 3_600 + dice.gauss(0, 0.5)) for at in SECONDS]
+    waiting = [(float(at), max(0.0, lag + lag_rise * at + dice.gauss(0, 40))) for at in SECONDS]
     return Watch(memory={"persist": memory, "renderer": memory}, lag={"group": waiting})
 
 

@@ -49,7 +49,7 @@ async def test_a_name_at_a_private_address_is_not_connected_to(
     host: ImageHost, caller: WebhookCaller, address: str
 ) -> None:
     for found in ([address], [PUBLIC, address], []):
-        host.addresses[HOST] = lambda found=found: found  # type: ignore[misc]
+        host.addresses[HOST] = lambda found=found: found
         assert await call(caller) == Answer(None, f"{HOST} is not at a public address")
     assert host.connected == []
 
