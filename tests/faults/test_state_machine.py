@@ -3,8 +3,8 @@
 Shares are made, looked at, taken from, switched, extended, revoked and expired; their events come late, twice, and
 before their creation; the worker dies or freezes anywhere in a batch, its reader jumps back and ahead, expiries are
 swept, what has passed is replayed. After every single step the store must be just what :mod:`tests.share_model` makes
-of the records below the store's own watermarks, and Kafka must not believe more than that. :mod:`tests.persist_system`
-is what runs.
+of the records that the store's own watermarks or a replay have passed, and Kafka must not believe more than that.
+:mod:`tests.persist_system` is what runs.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ class Sharing(RuleBasedStateMachine):
         self.held: list[ShareEvent] = []
         self.poison: list[bytes] = []
         self.swept: dict[UUID, datetime] = {}
+        self.replayed: Counter[int] = Counter()  # the next offset of each partition, where a replay has been
         self.expiry: dict[str, datetime | None] = {}
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -171,12 +172,11 @@ class Sharing(RuleBasedStateMachine):
     def add(self, share: str, minute: int, late: bool, product: str, reader: str) -> None:
         own = LISTS[reader]
         # The API says of every item that it makes a list, until the list is there.
-        applied = ShareModel(SHOP, self.system.events(self.do(self.system.watermarks())), {})
         self.say(
             EventType.ITEM_ADDED, share, minute, late,
             recipient_user_id=key_of(reader), recipient_wishlist_id=own, product_id=product,
             wishlist_item_id=item_id_for(own, product, share_id_for(share)),
-            created_wishlist=reader == "user_new" and own not in applied.first_wishlists(),
+            created_wishlist=reader == "user_new" and own not in self.model().first_wishlists(),
         )  # fmt: skip
 
     @rule(share=shares, minute=minutes, late=late)
@@ -290,11 +290,15 @@ class Sharing(RuleBasedStateMachine):
     @precondition(lambda self: self.made)
     @rule()
     def replay(self) -> None:
-        """``wishlist replay persist``: what the store has applied goes through it once more."""
-        self.do(self._replay())
+        """``wishlist replay persist``: what the store has applied goes through it once more.
+
+        Of a partition of which it has applied nothing yet it gets all there is.
+        """
+        for partition, end in self.do(self._replay()).items():
+            self.replayed[partition] = max(self.replayed[partition], end)
         counts["replayed"] += 1
 
-    async def _replay(self) -> None:
+    async def _replay(self) -> dict[int, int]:
         connection = await asyncpg.connect(self.world.dsn)
         suffix = self.system.group.removeprefix(GROUP)
         streams = StreamSettings(group_suffix=suffix)
@@ -304,6 +308,7 @@ class Sharing(RuleBasedStateMachine):
             if job.records:
                 await replays.begin(job)
                 await replays.run(job, Pace(1_000_000), lambda _: None)
+            return {stretch.partition: stretch.end for stretch in job.stretches}
         finally:
             await connection.close()
 
@@ -319,7 +324,8 @@ class Sharing(RuleBasedStateMachine):
     # --- what must hold ---------------------------------------------------------------------------------------
 
     def model(self) -> ShareModel:
-        return ShareModel(SHOP, self.system.events(self.do(self.system.watermarks())), self.swept)
+        marks = Counter(self.do(self.system.watermarks()))
+        return ShareModel(SHOP, self.system.events(marks | self.replayed), self.swept)
 
     @invariant()
     def postgres_is_what_the_model_says(self) -> None:
