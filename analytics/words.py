@@ -221,7 +221,7 @@ def _countries(rows: Rows) -> str:
     if not known:
         most = max(rows, key=lambda row: row["views"])
         part = percent(most["views"] / sum(row["views"] for row in rows), 0)
-        return f"Most views come from {country(most['country'])}: {part} of them."
+        return f"{country(most['country'])} has most: {part} of the views whose country is known."
     first = max(known, key=lambda row: row["views"] / row["users"])
     rate = 100_000 * first["views"] / first["users"]
     return f"Most views for its users: {country(first['country'])}, {number(rate)} for 100{chr(0x202F)}000."

@@ -23,6 +23,7 @@ from schemas.event import EventType, ShareEvent
 from schemas.ids import new_share_token, uuid7
 from sinks.contract import Applied, Batch, Move, Partition
 from sinks.webhook import WebhookQueue
+from streams import webhook_relay
 from streams.webhook_relay import WebhookRelay
 from streams.webhook_upkeep import WebhookUpkeep
 from tests.lab import event, eventually, open_database
@@ -384,6 +385,26 @@ async def test_where_only_one_is_called_at_once_all_have_their_turn(world: World
     assert sorted(call.path for call in world.receiver.calls) == ["/little", "/little", "/much", "/much"]
     await all_rounds(relay)
     assert await world.states() == {"taken": 12}
+
+
+async def test_one_call_does_not_look_through_all_that_waits(world: World) -> None:
+    await world.set()
+    pool = await world.database.pool()
+    await pool.execute("UPDATE webhooks SET lease_owner = 'us', lease_until = now() + interval '1 minute'")
+    await pool.execute(
+        """INSERT INTO webhook_deliveries (id, webhook_id, body, happened_at, due_at)
+           SELECT gen_random_uuid(), w.id, '{}', now() - interval '1 hour', now() - n * interval '1 second'
+           FROM webhooks w, generate_series(1, 5000) n"""
+    )
+    await pool.execute("ANALYZE webhooks, webhook_deliveries")
+    looked_at = """SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables
+                   WHERE relname = 'webhook_deliveries'"""
+    async with pool.acquire() as connection, connection.transaction():
+        webhook = await connection.fetchval("SELECT id FROM webhooks")
+        before = await connection.fetchval(looked_at)
+        row = await connection.fetchrow(webhook_relay._NEXT, webhook, "us", 60.0, 86_400.0)
+        assert row["attempts"] == 1
+        assert await connection.fetchval(looked_at) - before < 10
 
 
 async def test_two_relays_call_each_webhook_once_at_a_time(world: World) -> None:
