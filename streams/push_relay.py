@@ -24,36 +24,30 @@ _LEASE_SECONDS = 60
 _LONGEST_PAUSE_SECONDS = 300
 _LONGEST_ASKED_SECONDS = 3_600
 
-# What nobody wants any more, what comes too late, and what would now reach another person's hands.
-_DROP = f"""
-    UPDATE push_deliveries l
-    SET state = CASE WHEN p.happened_at < now() - make_interval(secs => $2) THEN 'late' ELSE 'dropped' END
-    FROM pushes p, devices d
-    WHERE l.state = 'due' AND l.due_at <= now() AND p.id = l.push_id AND d.id = l.device_id AND d.platform = $1
-      AND (p.happened_at < now() - make_interval(secs => $2) OR d.user_id <> p.owner_id
-           OR EXISTS (SELECT FROM notification_preferences n
-                      WHERE (n.user_id, n.category, n.channel) = (p.owner_id, '{CATEGORY}', '{CHANNEL}')
-                        AND NOT n.enabled))
-    RETURNING l.state"""
-# The same once more for whoever changes their mind between the two statements.
+# The oldest that are due. What is not to be sent is settled at once: what comes too late, what nobody wants any more,
+# and what would now reach another person's hands.
 _TAKE = f"""
     WITH taken AS (
-        SELECT l.id, l.lease_owner FROM push_deliveries l JOIN devices d ON d.id = l.device_id
-        JOIN pushes p ON p.id = l.push_id
+        SELECT l.id, l.lease_owner,
+               CASE WHEN p.happened_at < now() - make_interval(secs => $5) THEN 'late'
+                    WHEN d.user_id <> p.owner_id
+                         OR EXISTS (SELECT FROM notification_preferences n
+                                    WHERE (n.user_id, n.category, n.channel) = (p.owner_id, '{CATEGORY}', '{CHANNEL}')
+                                      AND NOT n.enabled) THEN 'dropped'
+                    ELSE 'due' END AS state
+        FROM push_deliveries l JOIN devices d ON d.id = l.device_id JOIN pushes p ON p.id = l.push_id
         WHERE l.state = 'due' AND l.due_at <= now() AND (l.lease_until IS NULL OR l.lease_until < now())
-          AND d.platform = $1 AND d.user_id = p.owner_id
-          AND NOT EXISTS (SELECT FROM notification_preferences n
-                          WHERE (n.user_id, n.category, n.channel) = (p.owner_id, '{CATEGORY}', '{CHANNEL}')
-                            AND NOT n.enabled)
+          AND d.platform = $1
         ORDER BY l.due_at LIMIT $4 FOR UPDATE OF l SKIP LOCKED)
     UPDATE push_deliveries l
-    SET lease_owner = $2, lease_until = now() + make_interval(secs => $3), attempts = attempts + 1
+    SET state = taken.state, lease_owner = $2, lease_until = now() + make_interval(secs => $3),
+        attempts = attempts + (taken.state = 'due')::int
     FROM taken, devices d, pushes p
     JOIN users u ON u.id = p.owner_id
     LEFT JOIN wishlists w ON w.id = p.wishlist_id
     LEFT JOIN products t ON t.id = p.product_id
     WHERE l.id = taken.id AND d.id = l.device_id AND p.id = l.push_id
-    RETURNING l.id, l.attempts, l.device_id, d.token, p.items, p.happened_at, u.locale, l.push_id,
+    RETURNING l.id, l.state, l.attempts, l.device_id, d.token, p.items, p.happened_at, u.locale, l.push_id,
               w.title AS wishlist, w.public_id AS list_id, t.name AS product,
               taken.lease_owner IS NOT NULL AS taken_over"""
 _NOTE = """
@@ -92,16 +86,18 @@ class PushRelay:
             await self.close()
 
     async def start_some(self) -> int:
-        """Begin as many deliveries as may be under way at once; how many were begun."""
+        """Begin as many deliveries as may be under way at once; how many were begun, or settled without."""
         free = self._settings.at_once - len(self._under_way)
         if not free:
             await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
             return 1
         pool = await self._database.pool()
-        for row in await pool.fetch(_DROP, self._platform, self._settings.latest_seconds):
-            metrics.PUSHES.labels(row["state"]).inc()
-        rows = await pool.fetch(_TAKE, self._platform, self._owner, float(_LEASE_SECONDS), free)
+        latest = self._settings.latest_seconds
+        rows = await pool.fetch(_TAKE, self._platform, self._owner, float(_LEASE_SECONDS), free, latest)
         for row in rows:
+            if row["state"] != "due":
+                metrics.PUSHES.labels(row["state"]).inc()
+                continue
             task = asyncio.create_task(self._deliver(pool, row))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)

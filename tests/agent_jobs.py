@@ -446,7 +446,7 @@ JOBS = (
                      FROM pushes p WHERE p.state = 'told'""")),
     Job(name="pushes sent", prepare=_delivery, round=_send_pushes, tells=True,
         later=(_later("push_deliveries", "lease_until", "due_at"),),
-        done=_sql("SELECT id, 1 FROM push_deliveries WHERE state = 'taken'")),
+        done=_sql("SELECT id, 1 FROM push_deliveries WHERE state = 'taken'"), calls=3),
     Job(name="webhooks called", prepare=_call, round=_send_calls, tells=True,
         later=(_later("webhooks", "lease_until", "due_at"), _later("webhook_deliveries", "due_at")),
         done=_sql("SELECT id, 1 FROM webhook_deliveries WHERE state = 'taken'")),

@@ -20,6 +20,7 @@ from schemas.event import EventType, ShareEvent
 from schemas.ids import new_share_token
 from sinks.contract import Batch, Move, Partition
 from sinks.push import PushQueue
+from streams import push_relay
 from streams.push_announce import PushAnnouncer
 from streams.push_relay import PushRelay
 from tests.lab import event, eventually, open_database
@@ -199,6 +200,32 @@ async def test_a_device_that_changed_hands_gets_nothing_of_its_former_owners(wor
     await world.send()
     assert await world.bodies(phone) == []
     assert await world.states() == ["dropped"]
+
+
+async def test_what_waits_is_not_looked_through_for_each_push(world: World) -> None:
+    await world.sql(
+        """INSERT INTO users (public_id, display_name) SELECT 'owner_' || n, 'Owner' FROM generate_series(1, 1000) n"""
+    )
+    owners = "users u WHERE u.public_id LIKE 'owner\\_%'"
+    await world.sql(f"INSERT INTO devices (user_id, platform, token) SELECT id, 'android', public_id FROM {owners}")
+    await world.sql(
+        f"""INSERT INTO pushes (owner_id, wishlist_id, items, happened_at, due_at, state, told_at)
+            SELECT u.id, gen_random_uuid(), 1, now(), now(), 'told', now() FROM generate_series(1, 5), {owners}"""
+    )
+    await world.sql(
+        """INSERT INTO push_deliveries (push_id, device_id, due_at)
+           SELECT p.id, d.id, now() - random() * interval '5 minutes'
+           FROM pushes p JOIN devices d ON d.user_id = p.owner_id"""
+    )
+    await world.sql("ANALYZE users, devices, pushes, push_deliveries")
+    looked_at = """SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables
+                   WHERE relname = 'push_deliveries'"""
+    async with (await world.database.pool()).acquire() as connection, connection.transaction():
+        before = await connection.fetchval(looked_at)
+        rows = await connection.fetch(push_relay._TAKE, "android", "us", 60.0, 5, 86_400.0)
+        assert {row["state"] for row in rows} == {"due"}
+        assert len(rows) == 5
+        assert await connection.fetchval(looked_at) - before < 50
 
 
 @pytest.mark.parametrize(
