@@ -138,11 +138,12 @@ class Worker:
         assert self._engine.stopped is None, self._engine.stopped
         return True
 
-    async def wake(self) -> None:
-        """It was frozen and knows nothing of it: it goes on, to the log's end."""
+    async def wake(self, fate: Fate | None) -> bool:
+        """It was frozen and knows nothing of it: it goes on, to the log's end; False if its *fate* stopped it."""
         self.sink.stopped.clear()
-        self.sink.woken.set()
-        assert await self.go_on()
+        woken, self.sink.woken, self.sink.fate = self.sink.woken, asyncio.Event(), fate
+        woken.set()
+        return await self.go_on()
 
     async def tell_kafka(self) -> None:
         """Commit as the transport does: what the engine calls its watermarks."""
@@ -261,15 +262,21 @@ class System:
             await worker.die()
             self.happened[f"killed {fate.moment}"] += 1
 
-    async def wake(self) -> None:
-        """The longest frozen worker goes on; whoever has its partitions now is alive too."""
+    async def wake(self, dies: bool = False) -> None:
+        """The longest frozen worker goes on; whoever has its partitions now is alive too.
+
+        It *dies* once it has written what it was frozen over, unless it may not write that any more.
+        """
         worker = self.frozen.pop(0)
         try:
-            await worker.wake()
-            await worker.tell_kafka()
+            if await worker.wake(Fate(Moment.AFTER, batch=0) if dies else None):
+                await worker.tell_kafka()
+                self.happened["woken"] += 1
+            else:
+                assert dies
+                self.happened["woken and killed"] += 1
         finally:
             await worker.die()
-        self.happened["woken"] += 1
 
     async def die_idle(self) -> None:
         """The worker is killed between two batches."""
