@@ -173,7 +173,8 @@ class Busy:
             before, found = found, await self.traces()
             return found == before
 
-        await eventually(steady, 240, "all that waits is told")
+        # A webhook is called once at a time.
+        await eventually(steady, 240 + len(self.events) / 100, "all that waits is told")
         return found
 
     async def verdict(self) -> None:
