@@ -131,6 +131,7 @@ class Lab:
     def start(self, agent: str = "persist", module: str = "streams", **env: str) -> Process:
         """Start one worker process; *module* is what runs the agent, unless it is a process of its own."""
         path = self.logs / f"{agent}-{len(self.workers)}.log"
+        path.touch()  # a busy machine's process opens it late, and tests read it at once
         self.log_files.append(path)
         words = [module] if module == agent else [module, agent]
         process: Process
