@@ -24,12 +24,11 @@ from schemas.event import EventType, ShareEvent
 from schemas.segment import said_by
 from sinks import archive, bigquery, digest, previews, push, segment, share_store, webhook
 from sinks.archive_files import ArchiveReader
-from tests.lab import Lab, eventually, expected_totals, story
+from tests.lab import NOWHERE, Lab, eventually, expected_totals, story
 from tests.push_services import PushServices, device_token
 from tests.warehouse import open_warehouse, rows_of
 from tests.webhook_receiver import Receiver, open_receiver
 
-NOWHERE = "http://127.0.0.1:1"
 TWO_DAYS = str(timedelta(days=2).total_seconds())
 
 
@@ -238,7 +237,7 @@ async def open_house(lab: Lab) -> AsyncIterator[House]:
             "WEBHOOK_LATEST_SECONDS": TWO_DAYS,
             "PUSH_COLLAPSE_SECONDS": "1",
             # Pictures are tested on their own (test_render_faults.py); here nobody draws any.
-            "RENDERER_URL": NOWHERE,
+            "RENDERER_URL": f"http://{NOWHERE}",
             "STREAM_MAX_POLL_RECORDS": "50",
             "STREAM_RETRY_MAX_SECONDS": "1",
         }

@@ -23,6 +23,7 @@ from urllib.request import urlopen
 from uuid import uuid4
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -37,6 +38,8 @@ from tests.own_services import OwnServices
 from tests.worker import Process, Worker
 
 ROOT = Path(__file__).parent.parent
+# Nobody listens there, while a port that is free may be another test's a moment later.
+NOWHERE = "127.0.0.1:1"
 CODEC = Codec(load_schemas())
 
 
@@ -276,6 +279,13 @@ def health(port: str, path: str = "livez") -> tuple[int, str, str]:
     except OSError:
         return 0, "", ""
     return status, body["status"], body["reason"] or ""
+
+
+async def rows_read(connection: asyncpg.Connection | PoolConnectionProxy, table: str) -> int:
+    """How many rows of *table* the transaction under way has looked at so far."""
+    read = """SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::int
+              FROM pg_stat_xact_user_tables WHERE relname = $1"""
+    return int(await connection.fetchval(read, table))
 
 
 def free_port() -> str:

@@ -348,8 +348,8 @@ class System:
         end = reader.get_watermark_offsets(Place(topic, 0), timeout=10)[1]
         while sum(found.values()) < end:
             for message in reader.consume(100, 0.1):
-                said = dict(message.headers() or ())
-                found[int(said["original_partition"] or ""), int(said["original_offset"] or "")] += 1
+                said: dict[str, Any] = dict(message.headers() or ())
+                found[int(said["original_partition"]), int(said["original_offset"])] += 1
         reader.close()
         return found
 

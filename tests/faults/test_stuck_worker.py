@@ -14,7 +14,7 @@ import asyncpg
 
 from config.settings import PostgresSettings
 from sinks.share_store import GROUP
-from tests.lab import Lab, eventually, expected_totals, free_port, health, story
+from tests.lab import NOWHERE, Lab, eventually, expected_totals, free_port, health, story
 
 QUICK = {"STREAM_PROGRESS_CHECK_SECONDS": "0.3", "STREAM_STUCK_AFTER_SECONDS": "3", "STREAM_RETRY_MAX_SECONDS": "0.5"}
 
@@ -109,7 +109,7 @@ async def test_a_worker_that_waits_for_postgresql_is_not_stuck(lab: Lab) -> None
 
 async def test_a_worker_that_starts_without_postgresql_says_so(lab: Lab) -> None:
     port = free_port()
-    lab.start(**QUICK, STREAM_METRICS_PORT=port, POSTGRES_DSN=f"postgresql://wishlist@127.0.0.1:{free_port()}/wishlist")
+    lab.start(**QUICK, STREAM_METRICS_PORT=port, POSTGRES_DSN=f"postgresql://wishlist@{NOWHERE}/wishlist")
     await state(port, "waiting")
     assert "reading watermarks" in health(port)[2]
 

@@ -29,11 +29,11 @@ from schemas.ids import new_share_token, uuid7
 from sinks import previews, segment, share_store
 from sinks.dead_letters import GROUP as KEEPERS
 from streams.dead_letter_count import DeadLetterCount
-from tests.lab import CODEC, ROOT, Lab, event, eventually, open_lab
+from tests.lab import CODEC, NOWHERE, ROOT, Lab, event, eventually, open_lab
 from tests.warehouse import open_warehouse
 
 WAIT = ("--wait", "60")
-NOWHERE = "postgresql://wishlist@127.0.0.1:1/wishlist"
+NO_DATABASE = f"postgresql://wishlist@{NOWHERE}/wishlist"
 
 
 @pytest.fixture
@@ -364,17 +364,17 @@ async def test_one_of_kafka_and_postgresql_is_away(lab: Lab, operator: Operator)
         return len(await table(lab)) == 1
 
     await eventually(kept, 60, "the letter is in the table")
-    without = await operator.run("list", "--letters", POSTGRES_DSN=NOWHERE)
+    without = await operator.run("list", "--letters", POSTGRES_DSN=NO_DATABASE)
     assert one in without.stdout
     assert "PostgreSQL cannot be reached" in without.stderr
-    without = await operator.run("list", "--letters", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    without = await operator.run("list", "--letters", KAFKA_BOOTSTRAP_SERVERS=NOWHERE)
     assert one in without.stdout
     assert "Kafka cannot be reached" in without.stderr
     for words in (("redrive", one), ("discard", one, "--reason", "x"), ("show", one, "--unmask")):
-        refused = await operator.run(*words, expect=1, POSTGRES_DSN=NOWHERE)
+        refused = await operator.run(*words, expect=1, POSTGRES_DSN=NO_DATABASE)
         assert "POSTGRES_DSN" in refused.stderr
         assert refused.stdout == ""
-    refused = await operator.run("redrive", one, expect=1, KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    refused = await operator.run("redrive", one, expect=1, KAFKA_BOOTSTRAP_SERVERS=NOWHERE)
     assert "KAFKA_BOOTSTRAP_SERVERS" in refused.stderr
     assert await lab.pool.fetchval("SELECT count(*) FROM dead_letter_acts") == 0
 

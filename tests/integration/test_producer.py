@@ -14,7 +14,7 @@ from clients.producer import BrokerUnavailable, EventProducer
 from config.settings import KafkaSettings
 from schemas.event import EventType
 from schemas.ids import new_share_token
-from tests.lab import CODEC, Lab, event, eventually, free_port, open_lab
+from tests.lab import CODEC, NOWHERE, Lab, event, eventually, open_lab
 
 
 @asynccontextmanager
@@ -36,7 +36,7 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
 @pytest.fixture
 def nobody() -> KafkaSettings:
     """A broker that is not there."""
-    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{free_port()}", send_timeout_seconds=0.3)
+    return KafkaSettings(bootstrap_servers=NOWHERE, send_timeout_seconds=0.3)
 
 
 def patient(lab: Lab) -> KafkaSettings:

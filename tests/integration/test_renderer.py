@@ -6,12 +6,10 @@ import asyncio
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +22,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from cards.template import ASSETS
 from config.settings import RendererSettings
+from tests.lab import NOWHERE, free_port
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "vantage-social-assets"
@@ -33,12 +32,6 @@ CREDENTIALS: dict[str, Any] = {"aws_access_key_id": "test", "aws_secret_access_k
 pytestmark = pytest.mark.skipif(
     not Path(RendererSettings().chromium_path).exists(), reason="no Chromium at RENDERER_CHROMIUM_PATH"
 )
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
@@ -68,7 +61,7 @@ def wait_for_pages(url: str) -> None:
 def bucket() -> Iterator[Any]:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -90,7 +83,7 @@ def start(bucket: Any, **settings: str) -> tuple[subprocess.Popen[bytes], str]:
         "R2_ENDPOINT_URL": bucket.meta.client.meta.endpoint_url,
         "R2_BUCKET": BUCKET,
         "RENDERER_HOST": "127.0.0.1",
-        "RENDERER_PORT": str(port),
+        "RENDERER_PORT": port,
         "RENDERER_BROWSERS": "1",
         "RENDERER_PAGES_PER_BROWSER": "2",
         # Enough for a browser that starts again on a busy machine: what is about a time-out states its own.
@@ -436,8 +429,7 @@ def test_a_caller_in_a_hurry_is_answered_in_time(bucket: Any) -> None:
 
 
 def test_a_bucket_that_is_gone_is_said(bucket: Any) -> None:
-    # A port that is free may be another test's a moment later; nobody of ours listens at the first one.
-    process, url = start(bucket, R2_ENDPOINT_URL="http://127.0.0.1:1")
+    process, url = start(bucket, R2_ENDPOINT_URL=f"http://{NOWHERE}")
     try:
         answer = httpx.post(f"{url}/render", json=body("No bucket"), timeout=60)
         assert answer.status_code == 502
