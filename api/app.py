@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from api import (
     create,
@@ -83,7 +84,7 @@ class Settings:
     webhooks: WebhookSettings = field(default_factory=lambda: load(WebhookSettings))
 
 
-def make_app(settings: Settings) -> FastAPI:
+def make_app(settings: Settings) -> ASGIApp:
     """The application; it connects when its lifespan starts, and serves whatever is reachable by then."""
     authenticator = Authenticator(settings.auth, key_source(settings.auth))
     addresses = AddressBook(settings.api.trusted_proxies)
@@ -105,7 +106,6 @@ def make_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Express, owner=app, shortcuts=_shortcuts())
     app.add_middleware(Surroundings)
     errors.install(app)
     # The first that matches is taken: what is asked most comes first.
@@ -115,7 +115,7 @@ def make_app(settings: Settings) -> FastAPI:
         app.include_router(module.router)
     document = app.openapi
     app.openapi = lambda: _with_sign_in(document())  # type: ignore[method-assign]  # FastAPI's documented way
-    return app
+    return Express(app, shortcuts=_shortcuts(), around=Surroundings)
 
 
 def _shortcuts() -> list[Shortcut]:

@@ -21,9 +21,9 @@ from config.settings import AuthSettings
 ALGORITHMS = ["RS256"]
 _MAX_TOKEN = 8_192
 _MAX_SUBJECT = 128
-# A reader asks several times within a minute, and checking a signature costs more than all else that a token needs.
-# A key that is withdrawn counts for so long at most.
-_KNOWN_SECONDS = 60.0
+# People ask several times within a few minutes, and checking a signature costs more than all else that a token needs.
+# A key that is withdrawn counts for so long after the key set is read anew, which is as often.
+_KNOWN_SECONDS = 300.0
 _MOST_KNOWN = 20_000
 
 

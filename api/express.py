@@ -63,12 +63,15 @@ def shortcuts(*endpoints: Endpoint, routers: Sequence[APIRouter]) -> list[Shortc
 
 
 class Express:
-    """ASGI middleware that takes *shortcuts*, and hands everything else on."""
+    """ASGI application that takes *shortcuts* itself, and hands everything else to its *owner*.
 
-    def __init__(self, app: ASGIApp, *, owner: FastAPI, shortcuts: Sequence[Shortcut]) -> None:
-        self._app = app
+    *around* is what the owner has around its own routes: a shortcut goes past the owner's middleware too.
+    """
+
+    def __init__(self, owner: FastAPI, *, shortcuts: Sequence[Shortcut], around: Callable[[ASGIApp], ASGIApp]) -> None:
         self._owner = owner
         self._shortcuts = shortcuts
+        self._short = around(self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -76,12 +79,17 @@ class Express:
             path, method = scope["path"], scope["method"]
             for shortcut in self._shortcuts:
                 if shortcut.method == method and (found := shortcut.pattern.match(path)):
+                    scope["app"] = self._owner
                     scope["route"] = shortcut.route
                     scope["path_params"] = found.groupdict()
-                    response = await self._answer(shortcut, Request(scope, receive, send))
-                    await response(scope, receive, send)
+                    scope["shortcut"] = shortcut
+                    await self._short(scope, receive, send)
                     return
-        await self._app(scope, receive, send)
+        await self._owner(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._answer(scope["shortcut"], Request(scope, receive, send))
+        await response(scope, receive, send)
 
     async def _answer(self, shortcut: Shortcut, request: Request) -> Response:
         try:

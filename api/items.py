@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from datetime import UTC, datetime
 from typing import Literal
@@ -90,10 +89,8 @@ async def add_to_my_list(request: Request, user: User, api: Api) -> Response:
     """Copy an item. The same item of the same share into the same list is one item, however often it is asked."""
     body = await read_body(request, AddRequest)
     token = body.source_token
-    opened, row = await asyncio.gather(
-        _open(api, request, token),
-        api.db.row(_READER, user, token, body.product_id, share_id_for(token)),
-    )
+    opened = await _open(api, request, token)
+    row = await api.db.row(_READER, user, token, body.product_id, share_id_for(token))
     if user == opened.shown.owner_public_id:
         raise invalid("source_token", "is a share of your own list", "Add items from lists of other people")
     if not _shows(opened, body.product_id):

@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ApiError, error_response
@@ -44,11 +44,10 @@ class Surroundings:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                answer = MutableHeaders(scope=message)
-                answer["X-Request-ID"] = request_id
-                answer["X-Trace-ID"] = trace_id
+                answer = message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                answer.append((b"x-trace-id", trace_id.encode()))
                 if scope["path"].startswith(_OPEN_PREFIX):
-                    answer["Access-Control-Allow-Origin"] = "*"
+                    answer.append((b"access-control-allow-origin", b"*"))
             await send(message)
 
         try:

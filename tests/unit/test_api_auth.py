@@ -64,7 +64,7 @@ class CountedKeys(OneKey):
         return await super().key_for(token)
 
 
-async def test_a_known_token_is_checked_again_after_a_minute_and_never_outlives_its_expiry() -> None:
+async def test_a_known_token_is_checked_again_after_five_minutes_and_never_outlives_its_expiry() -> None:
     now = time.time()
     keys = CountedKeys()
     authenticator = Authenticator(SETTINGS, keys, lambda: now)
@@ -77,7 +77,7 @@ async def test_a_known_token_is_checked_again_after_a_minute_and_never_outlives_
     assert keys.asked == 2
     await authenticator.subject_of(short)
     assert keys.asked == 3, "its expiry is looked at again by the real clock"
-    now += 60
+    now += 300
     await authenticator.subject_of(long)
     assert keys.asked == 4
 

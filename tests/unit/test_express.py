@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from api import errors
 from api.express import Express, Shortcut, shortcuts
+from api.middleware import Surroundings
 
 router = APIRouter()
 
@@ -27,6 +28,8 @@ Sender = Annotated[str, Depends(sender)]
 async def show(thing: str, request: Request, who: Sender, page: int = 1) -> Response:
     if thing == "secret":
         raise errors.ApiError(403, "SECRET", "No.")
+    if thing == "broken":
+        raise ZeroDivisionError
     return JSONResponse({"thing": thing, "who": who, "page": page, "matched": "router" in request.scope})
 
 
@@ -40,8 +43,9 @@ async def client() -> Any:
     app = FastAPI()
     errors.install(app)
     app.include_router(router)
-    app.add_middleware(Express, owner=app, shortcuts=shortcuts(show, routers=[router]))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    app.add_middleware(Surroundings)
+    express = Express(app, shortcuts=shortcuts(show, routers=[router]), around=Surroundings)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(express), base_url="http://test") as client:
         yield client
 
 
@@ -65,6 +69,19 @@ async def test_other_methods_and_paths_are_fastapis(client: httpx.AsyncClient) -
 async def test_errors_read_the_same(client: httpx.AsyncClient) -> None:
     short, long = await client.get("/things/secret"), await client.get("/things/secret?page=1")
     assert (short.status_code, long.status_code) == (403, 403)
+    assert short.json()["error"] == long.json()["error"]
+
+
+async def test_both_ways_carry_the_ids_once(client: httpx.AsyncClient) -> None:
+    for way in ("/things/kettle", "/things/kettle?page=1", "/things/secret", "/nothing"):
+        answer = await client.get(way, headers={"X-Request-ID": "req_1"})
+        assert answer.headers.get_list("x-request-id") == ["req_1"]
+        assert len(answer.headers.get_list("x-trace-id")) == 1
+
+
+async def test_a_bug_reads_the_same(client: httpx.AsyncClient) -> None:
+    short, long = await client.get("/things/broken"), await client.get("/things/broken?page=1")
+    assert (short.status_code, long.status_code) == (500, 500)
     assert short.json()["error"] == long.json()["error"]
 
 
