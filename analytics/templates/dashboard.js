@@ -81,10 +81,15 @@ const draw = {
     return {
       tooltip: tooltip(c, { formatter: (p) => `${p.name}: ${count(p.value)} shares, ${percent(p.value / total)}` }),
       color: [c.brand, c.second, c.third, c.fourth, c.fifth, c.soft],
+      // Words beside the ring: around it they were cut short in a narrow tile.
+      legend: {
+        orient: "vertical", left: "60%", top: "middle", icon: "circle", itemWidth: 10, itemHeight: 10, itemGap: 12, selectedMode: false,
+        formatter: (name) => `{b|${percent(data.channels.find((one) => one.name === name).value / total)}}{a|${name}}`,
+        textStyle: { rich: { a: text(c), b: text(c, { color: c.ink, fontSize: 14, fontWeight: 700, width: 48 }) } },
+      },
       series: [{
-        type: "pie", radius: ["46%", "76%"], itemStyle: { borderColor: c.card, borderWidth: 3, borderRadius: 6 }, data: data.channels,
-        label: { formatter: (p) => `{a|${p.name}}\n{b|${percent(p.value / total)}}`, rich: { a: text(c), b: text(c, { color: c.ink, fontSize: 15, fontWeight: 700, lineHeight: 20 }) } },
-        labelLine: { length: 8, length2: 8, lineStyle: { color: c.line } },
+        type: "pie", left: 0, width: "56%", radius: ["54%", "94%"], itemStyle: { borderColor: c.card, borderWidth: 3, borderRadius: 6 }, data: data.channels,
+        label: { show: false },
       }],
     };
   },
