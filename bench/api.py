@@ -224,7 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="length of each run of all scenarios at once")
     parser.add_argument("--step-seconds", type=float, default=6, help="length of each step towards the highest rate")
-    parser.add_argument("--warm-up-seconds", type=float, default=30, help="load before anything counts")
+    parser.add_argument("--warm-up-seconds", type=float, default=90, help="load before anything counts")
     parser.add_argument("--factors", type=int, nargs="*", default=[1, 10], help="multiples of the spec's rates")
     parser.add_argument(
         "--alone", nargs="*", default=list(ALONE), choices=list(ALONE), help="scenarios for the highest rate"
