@@ -1,4 +1,4 @@
-"""The paths that nearly all requests are for, past FastAPI's matching and solving, which cost more than their work.
+"""The paths that nearly all requests are for, past FastAPI's own work on a request, which costs more than theirs.
 
 FastAPI's own routes stay the truth: they document these paths, and serve whatever of them is asked in another way
 (another method, a query). Only what an endpoint needs is worked out here: path parameters, the request, and

@@ -208,7 +208,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, object]:
                     # Who comes second finds more that waits for the agents: they take turns at it.
                     for rates, address in both if number % 2 == 0 else reversed(both):
                         rates.append(await highest(address, made[name], arguments.step_seconds, arguments.start))
-                ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+                ratios = [mine / other if other else math.nan for mine, other in zip(ours, theirs, strict=True)]
                 table.add_row(ALONE[name].title, *map(spread, (ours, theirs)), spread(ratios, 2))
                 result[f"{name}_alone"] = {
                     "requests_per_second": round(statistics.median(ours)),
