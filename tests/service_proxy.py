@@ -16,6 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 _SILENCE_SECONDS = 60
+# Who was to hear nothing is not waited for.
+_CLOSE_SECONDS = 2
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "date", "server"}
 
 
@@ -65,7 +67,8 @@ async def open_proxy(target: str) -> AsyncIterator[ServiceProxy]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     proxy.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_config=None))
+    config = uvicorn.Config(Starlette(routes=routes), log_config=None, timeout_graceful_shutdown=_CLOSE_SECONDS)
+    server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield proxy
