@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from rich.table import Table
 from bench import api_world
 from bench.api_world import World
 from bench.open_loop import Figures, Load, run
+from bench.side_by_side import spread
 
 ROOT = Path(__file__).parent.parent
 # The spec's test took half an hour.
@@ -110,12 +111,6 @@ async def highest(address: str, requests: Iterator[bytes], seconds: float, start
             rate = (held + failed) / 2 if held else rate / 2
         await asyncio.sleep(REST_SECONDS)
     return held
-
-
-def spread(values: Sequence[float], digits: int = 0) -> str:
-    """The median, and from where to where."""
-    low, middle, high = (f"{value:,.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
-    return f"{middle} ({low} to {high})"
 
 
 @contextlib.contextmanager

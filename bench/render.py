@@ -28,6 +28,7 @@ from rich.table import Table
 
 from bench.render_cards import as_files, cards, photographs
 from bench.render_rivals import naive
+from bench.side_by_side import spread
 from cards import png
 from cards.template import load_template
 from config.settings import RendererSettings, load
@@ -172,18 +173,15 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {"cards": len(wanted), "runs": arguments.runs, "cores": psutil.cpu_count()}
     for name, way in ways.items():
         figures = rates[name]
-        ratios = sorted(a / b for a, b in zip(rates["ours"], figures, strict=True))
-        spread = f"{statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})"
-        table.add_row(
-            way.title, f"{statistics.median(figures):.1f}", f"{min(figures):.1f} to {max(figures):.1f}", spread
-        )
+        ratios = [a / b for a, b in zip(rates["ours"], figures, strict=True)]
+        least_to_most = f"{min(figures):.1f} to {max(figures):.1f}"
+        table.add_row(way.title, f"{statistics.median(figures):.1f}", least_to_most, spread(ratios, 1))
         result[name] = {"cards_per_second": statistics.median(figures), "ours_over_this": statistics.median(ratios)}
     result |= {"memory_mb": ours.memory_bytes / 1e6, "largest_kb": ours.largest_bytes / 1e3}
-    engines = sorted(a / b for a, b in zip(rates["browserless"], rates["takumi"], strict=True))
+    engines = [a / b for a, b in zip(rates["browserless"], rates["takumi"], strict=True)]
     result["engine_over_takumi"] = statistics.median(engines)
     Console(stderr=True, width=max(120, console.width)).print(table)
-    spread = f"{statistics.median(engines):.2f} ({engines[0]:.2f} to {engines[-1]:.2f})"
-    console.print(f"engine without a browser / takumi alone: {spread}")
+    console.print(f"engine without a browser / takumi alone: {spread(engines, 2)}")
     console.print(
         f"ours: {result['memory_mb']:.0f} MB with the pool full, the largest card {result['largest_kb']:.0f} KB"
     )

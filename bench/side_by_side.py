@@ -77,6 +77,12 @@ def quix_python() -> str:
     return str(python)
 
 
+def spread(values: Sequence[float], digits: int = 0) -> str:
+    """The median, and from where to where."""
+    low, middle, high = (f"{value:,.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
+    return f"{middle} ({low} to {high})"
+
+
 def show(
     title: str, titles: Mapping[str, str], rates: Mapping[str, Sequence[float]], ours: str, *, inverse: bool = False
 ) -> dict[str, Any]:
@@ -86,12 +92,12 @@ def show(
     result = {}
     for name, figures in rates.items():
         pairs = zip(rates.get(ours, figures), figures, strict=True)
-        ratios = sorted(b / a if inverse else a / b for a, b in pairs)
+        ratios = [b / a if inverse else a / b for a, b in pairs]
         table.add_row(
             titles[name],
             f"{statistics.median(figures):,.0f}",
             f"{min(figures):,.0f} to {max(figures):,.0f}",
-            f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+            spread(ratios, 2),
         )
         result[name] = {"rows_per_second": statistics.median(figures), "ratio": statistics.median(ratios)}
     Console().print(table)
