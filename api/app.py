@@ -44,11 +44,12 @@ from api.reads import ShareReader
 from api.redis_gate import RedisGate
 from api.services import Services
 from api.visitors import AddressBook
+from clients import outbox
 from clients.cache import open_redis
 from clients.cdn import CdnPurge
 from clients.links import SHARE_LIMIT
 from clients.objects import ObjectStore
-from clients.outbox import OutboxRelay
+from clients.periodic import JobBoard, every
 from clients.postgres import open_pool
 from clients.producer import EventProducer
 from clients.registry import open_codec
@@ -163,8 +164,10 @@ async def _running(settings: Settings, authenticator: Authenticator, addresses: 
         cdn=CdnPurge(settings.api.purge_url),
         unsubscribe=UnsubscribeLinks(settings.unsubscribe, settings.api.public_url),
         webhooks=settings.webhooks,
+        board=JobBoard(),
     )
-    relay = asyncio.create_task(OutboxRelay(pool, producer).run(), name="outbox-relay")
+    work = outbox.OutboxRelay(pool, producer).round
+    relay = asyncio.create_task(every(outbox.EVERY_SECONDS, work, name="event outbox", board=services.board))
     try:
         yield services
     finally:

@@ -14,7 +14,7 @@ from cachetools import TLRUCache
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi import Depends, Request
 
-from api.errors import Unavailable, unauthorized
+from api.errors import ServiceUnavailable, unauthorized
 from config.settings import AuthSettings
 
 # The one algorithm: with the choice left to the token, "none" and HS256 under the public key would pass.
@@ -110,7 +110,7 @@ class Authenticator:
         except jwt.ExpiredSignatureError:
             raise unauthorized("The authentication token has expired") from None
         except jwt.PyJWKClientConnectionError:
-            raise Unavailable("Authentication keys cannot be reached. Try again shortly.") from None
+            raise ServiceUnavailable("Authentication keys cannot be reached. Try again shortly.") from None
         except Exception:  # whatever a hostile token leads the parser to, it proves nobody's identity
             raise unauthorized("The authentication token is not valid") from None
         if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT or "\0" in subject:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.errors import HTML, ApiError, Unavailable, unauthorized
+from api.errors import HTML, ApiError, ServiceUnavailable, unauthorized
 from api.services import Api, Services
 from clients.objects import DASHBOARD, ObjectStoreError
 
@@ -32,9 +32,11 @@ async def dashboard(request: Request, api: Api) -> Response:
     try:
         page = await api.store.get(DASHBOARD)
     except ObjectStoreError as error:
-        raise Unavailable("The dashboard cannot be read at the moment. Try again shortly.") from error
+        raise ServiceUnavailable("The dashboard cannot be read at the moment. Try again shortly.") from error
     if page is None:
-        raise Unavailable("The dashboard has not been made yet. It is made when the system starts, and every hour.")
+        raise ServiceUnavailable(
+            "The dashboard has not been made yet. It is made when the system starts, and every hour."
+        )
     return Response(page, media_type=HTML, headers=_HEADERS)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import asyncpg
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from api.templates import render
+from clients.faults import Unavailable
 from clients.logs import get_logger
 
 JSON = "application/json; charset=utf-8"
@@ -30,6 +30,8 @@ _GONE = "This shared wishlist is no longer available"
 _GONE_JSON = orjson.dumps({"error": "SHARE_NOT_FOUND", "message": _GONE})
 _GONE_HTML = render("notice.html", title=_GONE, text="Ask the person who sent you the link for a new one.")
 _NO_STORE = {"Cache-Control": "no-store"}
+# What customers are told of an outage, by the dependency's name.
+_IN_WORDS = {"PostgreSQL": "The wishlist database"}
 
 
 class ApiError(Exception):
@@ -56,8 +58,8 @@ class ShareNotFound(Exception):
     """No share can be seen under this token: there never was one, or it is revoked, or it has expired."""
 
 
-class Unavailable(ApiError):
-    """Something this request cannot do without is away; the same request may work later."""
+class ServiceUnavailable(ApiError):
+    """503: a part that this request needs is away; the same request may work later."""
 
     def __init__(self, message: str) -> None:
         super().__init__(503, "SERVICE_UNAVAILABLE", message, headers={"Retry-After": "5"})
@@ -126,27 +128,14 @@ def install(app: FastAPI) -> None:
         name = phrase.upper().replace(" ", "_")
         return error_response(request.scope, ApiError(error.status_code, name, f"{phrase}.", headers=error.headers))
 
-    async def database_away(request: Request, error: Exception) -> Response:
-        get_logger().warning("PostgreSQL did not answer", error=f"{type(error).__name__}: {error}")
-        return error_response(request.scope, Unavailable("The wishlist database is not available. Try again shortly."))
+    async def outage(request: Request, error: Exception) -> Response:
+        get_logger().warning("something outside did not answer", error=str(error))
+        what = getattr(error, "dependency", "Something")
+        message = f"{_IN_WORDS.get(what, what)} is not available. Try again shortly."
+        return error_response(request.scope, ServiceUnavailable(message))
 
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(ShareNotFound, not_found)
     app.add_exception_handler(RequestValidationError, bad_parameter)
     app.add_exception_handler(HTTPException, http_error)
-    for kind in DATABASE_AWAY:
-        app.add_exception_handler(kind, database_away)
-
-
-# What asyncpg raises where the database, not the statement, is the trouble.
-DATABASE_AWAY: tuple[type[Exception], ...] = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # of a connection that is ended just as it is taken
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-)
+    app.add_exception_handler(Unavailable, outage)

@@ -16,13 +16,14 @@ from starlette.responses import Response
 from api import events, openapi
 from api.auth import User
 from api.bodies import Body, read_body
-from api.errors import DATABASE_AWAY, JSON, ApiError, ShareNotFound, invalid, unauthorized
+from api.errors import JSON, ApiError, ShareNotFound, invalid, unauthorized
 from api.idempotency import Plan
 from api.reads import Opened
 from api.redis_gate import RedisAway
 from api.services import Api, Services
 from api.shares_model import iso
 from api.visitors import visitor_of
+from clients.faults import Unavailable
 from schemas.event import ShareEvent
 from schemas.ids import first_wishlist_id_for, item_id_for, public_item_id, public_wishlist_id, share_id_for, uuid7
 
@@ -179,7 +180,7 @@ async def _kept(api: Services, user: str, copy: _Copy) -> _Copy:
 async def _publish(api: Services, user: str, copy: _Copy, event: ShareEvent, *, behind_others: bool) -> None:
     try:
         await api.publisher.publish(event, behind_others=behind_others)
-    except DATABASE_AWAY:
+    except Unavailable:
         await _note(api, user, msgspec.structs.replace(copy, is_unsent=True))
         raise
     if copy.is_unsent:

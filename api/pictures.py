@@ -8,7 +8,7 @@ from pathlib import Path
 
 from api.breaker import BreakerView
 from api.database import Database
-from api.errors import DATABASE_AWAY
+from clients.faults import Unavailable
 from clients.logs import get_logger
 from clients.objects import ObjectStore, ObjectStoreError, preview_key
 
@@ -52,7 +52,7 @@ class Pictures:
                 if waited >= wait or await self._breaker.is_forced():
                     return None
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
-        except DATABASE_AWAY as error:
+        except Unavailable as error:
             get_logger().warning("a picture is served without PostgreSQL", error=f"{type(error).__name__}: {error}")
         png = await self._get(preview_key(token))
         return None if png is None else Picture(png, passing=state == _DRAWN)

@@ -9,9 +9,10 @@ from typing import Any
 
 import asyncpg
 
-from api.errors import DATABASE_AWAY
 from clients import outbox
+from clients.faults import Unavailable
 from clients.logs import get_logger
+from clients.postgres import outages_named
 from clients.producer import BrokerUnavailable, EventProducer
 from schemas.codec import Codec
 from schemas.event import ShareEvent
@@ -37,7 +38,7 @@ class Publisher:
     async def publish(self, event: ShareEvent, *, behind_others: bool = False) -> None:
         """Return once the event is durable. *behind_others*: its share has unsent events in the outbox.
 
-        Raises an error of :data:`api.errors.DATABASE_AWAY` where neither Kafka nor PostgreSQL takes it.
+        Raises :class:`clients.faults.Unavailable` where neither Kafka nor PostgreSQL takes it.
         """
         if not behind_others:
             try:
@@ -49,8 +50,9 @@ class Publisher:
 
     async def keep(self, event: ShareEvent) -> None:
         """Put the event into the outbox."""
-        async with asyncio.timeout(_OUTBOX_SECONDS):
-            await outbox.append(self._pool, self._codec, event)
+        with outages_named():
+            async with asyncio.timeout(_OUTBOX_SECONDS):
+                await outbox.append(self._pool, self._codec, event)
 
     def publish_later(self, event: ShareEvent, *, is_row: bool) -> None:
         """Send a view without making its reader wait. *is_row*: PostgreSQL has the share already.
@@ -64,17 +66,17 @@ class Publisher:
             self._see_to(self._queue(event))
             return
 
-        def settled(failure: str | None) -> None:
+        def settled(failure: Exception | None) -> None:
             self._under_way -= 1
             if failure is not None:
-                get_logger().info("Kafka did not take an event in time", error=failure)
+                get_logger().info("Kafka did not take an event in time", error=str(failure))
                 self._see_to(self._keep_view(event))
 
         self._under_way += 1
         try:
             self._producer.send_later(event, settled)
         except BrokerUnavailable as error:
-            settled(str(error))
+            settled(error)
 
     async def drain(self, seconds: float) -> None:
         """Wait for events under way."""
@@ -91,8 +93,10 @@ class Publisher:
     async def _queue(self, event: ShareEvent) -> None:
         """Send a view of a share that may have unsent events."""
         try:
-            await self.publish(event, behind_others=await outbox.has_unsent(self._pool, event.share_token))
-        except DATABASE_AWAY as error:
+            with outages_named():
+                behind_others = await outbox.has_unsent(self._pool, event.share_token)
+            await self.publish(event, behind_others=behind_others)
+        except Unavailable as error:
             get_logger().warning("a view event waits", error=f"{type(error).__name__}: {error}")
             await self._keep_view(event)
 
@@ -102,7 +106,7 @@ class Publisher:
             try:
                 await self.keep(event)
                 return
-            except DATABASE_AWAY as error:
+            except Unavailable as error:
                 get_logger().warning("a view event waits", error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(_PAUSE_SECONDS)
             with contextlib.suppress(BrokerUnavailable):

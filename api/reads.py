@@ -19,10 +19,11 @@ from cachetools import TTLCache
 
 from api.cache import Revoked, ShareCache
 from api.database import Database
-from api.errors import DATABASE_AWAY, ShareNotFound, Unavailable
+from api.errors import ServiceUnavailable, ShareNotFound
 from api.limits import Held
 from api.redis_gate import RedisAway
 from api.shares_model import Share, SharedList
+from clients.faults import Unavailable
 from clients.logs import get_logger
 from schemas.codec import Codec, Origin
 from schemas.event import Channel, EventType, ShareEvent
@@ -110,7 +111,7 @@ class ShareReader:
         cached, redis_answers = self._known(held or await self._held(token))
         try:
             opened = await self._from_database(token, cached)
-        except DATABASE_AWAY as error:
+        except Unavailable as error:
             get_logger().warning("a share is read without PostgreSQL", error=f"{type(error).__name__}: {error}")
             return await self._without_database(token, cached)
         if redis_answers:
@@ -203,7 +204,7 @@ class ShareReader:
                 shown = None
             if shown is not None:
                 return Opened(cached, shown, is_row=True)
-        raise Unavailable("This list cannot be read at the moment. Try again shortly.")
+        raise ServiceUnavailable("This list cannot be read at the moment. Try again shortly.")
 
     async def _remember(self, opened: Opened, *, missing: bool) -> None:
         try:

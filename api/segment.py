@@ -24,7 +24,7 @@ from fastapi import APIRouter, Request
 from msgspec import Meta, structs
 from starlette.responses import Response
 
-from api.errors import JSON, ApiError, Unavailable
+from api.errors import JSON, ApiError, ServiceUnavailable
 from api.services import Api, Services
 from clients.producer import BrokerUnavailable
 from schemas.segment import (
@@ -149,7 +149,7 @@ async def _take(api: Services, batch: list[Any], sent_at: Any) -> Response:
     try:
         await asyncio.gather(*sends)
     except BrokerUnavailable as error:
-        raise Unavailable("Messages cannot be taken at the moment. Send them again shortly.") from error
+        raise ServiceUnavailable("Messages cannot be taken at the moment. Send them again shortly.") from error
     if details:
         first = details[0]
         words = f"{first['field']}: {first['problem']}. {first['remedy']}"

@@ -21,6 +21,7 @@ from api.redis_gate import RedisGate
 from api.visitors import AddressBook
 from clients.cdn import CdnPurge, picture_url, share_url
 from clients.objects import ObjectStore
+from clients.periodic import JobBoard
 from clients.producer import EventProducer
 from clients.unsubscribe import UnsubscribeLinks
 from config.settings import ApiSettings, WebhookSettings
@@ -55,6 +56,7 @@ class Services:
     cdn: CdnPurge
     unsubscribe: UnsubscribeLinks
     webhooks: WebhookSettings
+    board: JobBoard
 
     async def open_public(self, token: str, request: Request, limit: Limit, *, recent: bool = False) -> Opened:
         """The share under *token* for whoever asks, counted against *limit* of their address.

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from api import events, openapi
 from api.auth import User
 from api.bodies import Body, read_body
-from api.errors import JSON, ApiError, Unavailable, invalid
+from api.errors import JSON, ApiError, ServiceUnavailable, invalid
 from api.ownership import OwnedShare, ShareClosed, check_id, checked, owned_share
 from api.redis_gate import RedisAway
 from api.services import Api, Services
@@ -149,7 +149,7 @@ async def change_share(wishlist: str, token: str, request: Request, user: User, 
     snapshot = owned.snapshot
     if body.snapshot is not None:
         if not owned.is_row and not await _row_exists(api, share):
-            raise Unavailable("The share is being written. Try again in a moment.")
+            raise ServiceUnavailable("The share is being written. Try again in a moment.")
         if not body.snapshot:
             snapshot = None
         elif snapshot is None:
@@ -206,7 +206,9 @@ async def revoke_share(wishlist: str, token: str, request: Request, user: User, 
     try:
         await api.cache.bury(token, wishlist_id)
     except RedisAway:
-        raise Unavailable("The link is being revoked; the cache does not answer. Send the request again.") from None
+        raise ServiceUnavailable(
+            "The link is being revoked; the cache does not answer. Send the request again."
+        ) from None
     api.purge_share(token)
     return Response(status_code=204)
 
@@ -242,7 +244,7 @@ async def _cache_again(api: Services, share: Share) -> None:
     except RedisAway:
         # The share's row has the change; where there is no row yet, the owner must know that readers may not see it.
         if not await _row_exists(api, share):
-            raise Unavailable("The share is being written. Try again in a moment.") from None
+            raise ServiceUnavailable("The share is being written. Try again in a moment.") from None
 
 
 async def _not_applied(api: Services, owned: asyncpg.Record) -> list[Share]:

@@ -22,7 +22,8 @@ from rich.table import Table
 
 from clients.postgres import Database
 from config.settings import DigestSettings, PostgresSettings
-from streams.digest_close import DigestCloser
+from streams.digests.closing import ClosingOutbox
+from streams.outbox.worker import OutboxWorker
 from tests.lab import open_database
 
 console = Console(stderr=True)
@@ -49,10 +50,11 @@ async def close_all(owners: int, workers: int) -> dict[str, float]:
             await connection.execute(statement, owners, timeout=600)
         await connection.execute("VACUUM ANALYZE", timeout=600)
         database = Database(PostgresSettings(dsn=dsn))
-        closers = [DigestCloser(database, DigestSettings(), lambda: NINE) for _ in range(workers)]
+        outbox = ClosingOutbox(database, DigestSettings(), lambda: NINE)
+        closers = [OutboxWorker(outbox, database) for _ in range(workers)]
 
-        async def work(closer: DigestCloser) -> None:
-            while (await closer.round()).days:
+        async def work(closer: OutboxWorker) -> None:
+            while await closer.round():
                 pass
 
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -20,13 +20,17 @@ from google.cloud.bigquery_storage_v1.services.big_query_write.transports import
 from google.rpc import code_pb2
 
 from clients.bigquery_rows import RowFormat
+from clients.faults import Unavailable
 from config.settings import WarehouseSettings
 
 SCHEMAS = Path(__file__).parent.parent / "schemas" / "bigquery"
 
 
-class WarehouseError(ConnectionError):
+class WarehouseError(Unavailable):
     """BigQuery did not do what it was asked; trying again may help."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("BigQuery", reason)
 
 
 class RowsRefused(ValueError):

@@ -27,6 +27,14 @@ OUTBOX_APPENDED = Counter(
 )
 OUTBOX_RELAYED = Counter("wishlist_outbox_relayed_total", "Outbox events sent to Kafka by the relay.")
 
+# --- Outboxes and periodic jobs ---------------------------------------------------------------------------------
+OUTBOX_ROWS = Gauge("wishlist_outbox_rows", "Rows of an outbox, by state: due or parked.", ["outbox", "state"])
+OUTBOX_PARKED = Counter("wishlist_outbox_parked_total", "Rows that were parked.", ["outbox"])
+OUTBOX_ATTEMPTS = Counter(
+    "wishlist_outbox_attempts_total", "Attempts: done, later, dropped, failed, refused.", ["outbox", "outcome"]
+)
+JOB_FAILURES = Counter("wishlist_job_failures_total", "Runs of a job that ended with an unexpected exception.", ["job"])
+
 # --- Streams --------------------------------------------------------------------------------------------------
 BATCHES_APPLIED = Counter("wishlist_batches_applied_total", "Record batches applied.", ["consumer_group"])
 EVENTS_APPLIED = Counter("wishlist_events_applied_total", "Events whose effect was written.", ["consumer_group"])

@@ -14,6 +14,7 @@ import boto3
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from clients.faults import Unavailable
 from config.lifecycle import BucketRule
 from config.settings import ObjectStoreSettings
 
@@ -32,8 +33,11 @@ def content_key(content_hash: str) -> str:
 DASHBOARD = "dashboards/wishlist-social.html"
 
 
-class ObjectStoreError(ConnectionError):
+class ObjectStoreError(Unavailable):
     """The bucket did not do what it was asked; trying again may help."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("the bucket", reason)
 
 
 @dataclass(frozen=True, slots=True)

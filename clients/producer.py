@@ -10,6 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from clients import logs, metrics
+from clients.faults import Unavailable
 from config.settings import KafkaSettings
 from schemas.codec import Codec
 from schemas.event import ShareEvent
@@ -29,8 +30,29 @@ _POLL_SECONDS = 0.1
 _CLOSE_SECONDS = 5.0
 
 
-class BrokerUnavailable(ConnectionError):
+Settled = Callable[[Exception | None], None]
+
+
+class BrokerUnavailable(Unavailable):
     """Kafka did not acknowledge in time. The record may still arrive: send the same event again elsewhere."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("Kafka", reason)
+
+
+class EventRefused(ValueError):
+    """The broker will never take this record: its content is the reason."""
+
+
+# What brokers say of a record, and librdkafka before it sends one (Apache Kafka, "Error Codes").
+_ABOUT_THE_RECORD = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.INVALID_MSG_SIZE,
+    }
+)
 
 
 class EventProducer:
@@ -63,7 +85,7 @@ class EventProducer:
         """As :meth:`send`, for a message of the Segment interface."""
         await self._send(self._kafka.segment_topic, key, value, "segment", None)
 
-    def send_later(self, event: ShareEvent, settled: Callable[[str | None], None] = lambda _: None) -> None:
+    def send_later(self, event: ShareEvent, settled: Settled = lambda _: None) -> None:
         """Send without making anyone wait. *settled* hears None once the broker has it, or why it is not known to.
 
         Raises :class:`BrokerUnavailable` where it cannot even be tried.
@@ -82,13 +104,13 @@ class EventProducer:
     async def _send(self, topic: str, key: str, value: bytes, event_type: str, within: float | None) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def settled(failure: str | None) -> None:
+        def settled(failure: Exception | None) -> None:
             if done.done():  # Its caller has left.
                 return
             if failure is None:
                 done.set_result(None)
             else:
-                done.set_exception(BrokerUnavailable(failure))
+                done.set_exception(failure)
 
         self._hand_over(topic, key, value, event_type, within, settled)
         await done
@@ -100,14 +122,15 @@ class EventProducer:
         value: bytes,
         event_type: str,
         within: float | None,
-        settled: Callable[[str | None], None],
+        settled: Settled,
     ) -> None:
         if self._producer is None:
             raise BrokerUnavailable("the producer is not started")
+        key_bytes = key.encode()
         loop = asyncio.get_running_loop()
         is_settled = False
 
-        def settle(failure: str | None, outcome: str) -> None:
+        def settle(failure: Exception | None, outcome: str) -> None:
             nonlocal is_settled
             if not is_settled:  # An acknowledgement that comes too late finds nobody who waits.
                 is_settled = True
@@ -116,19 +139,27 @@ class EventProducer:
                 settled(failure)
 
         def delivered(error: KafkaError | None, _: Message) -> None:
-            loop.call_soon_threadsafe(settle, error.str() if error else None, "error" if error else "acknowledged")
+            loop.call_soon_threadsafe(settle, _failure(error) if error else None, "error" if error else "acknowledged")
 
         late = loop.call_later(
-            within or self._kafka.send_timeout_seconds, settle, "no acknowledgement in time", "timeout"
+            within or self._kafka.send_timeout_seconds,
+            settle,
+            BrokerUnavailable("no acknowledgement in time"),
+            "timeout",
         )
         try:
-            self._producer.produce(topic, value, key.encode(), on_delivery=delivered)
+            self._producer.produce(topic, value, key_bytes, on_delivery=delivered)
         except (BufferError, KafkaException) as error:
             late.cancel()
             metrics.EVENTS_SENT.labels(event_type, "error").inc()
-            raise BrokerUnavailable(str(error)) from error
+            said = error.args[0] if isinstance(error, KafkaException) and error.args else None
+            raise (_failure(said) if isinstance(said, KafkaError) else BrokerUnavailable(str(error))) from error
 
     def _poll(self) -> None:
         assert self._producer is not None
         while self._running:
             self._producer.poll(_POLL_SECONDS)
+
+
+def _failure(error: KafkaError) -> BrokerUnavailable | EventRefused:
+    return EventRefused(error.str()) if error.code() in _ABOUT_THE_RECORD else BrokerUnavailable(error.str())

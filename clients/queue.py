@@ -4,22 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import boto3
+import orjson
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from clients.faults import Unavailable
 from config.settings import QueueSettings
 
-# SQS takes so many messages in one call.
+# SQS takes so many messages in one call, and so many bytes together where the queue's own limit is not higher.
 MOST_AT_ONCE = 10
+_LEAST_LIMIT_BYTES = 262_144
+# What SQS says of a message's content, for one message and for a whole call (SQS API reference, "SendMessageBatch").
+_BAD_CONTENT = frozenset(
+    {
+        "InvalidMessageContents",
+        "InvalidParameterValue",
+        "MessageTooLong",
+        "BatchRequestTooLong",
+        "AWS.SimpleQueueService.BatchRequestTooLong",
+    }
+)
+# Noncharacters that SQS takes in no message (#xFFFE, #xFFFF); JSON can say them by an escape.
+_ESCAPES = {0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}
 
 
-class QueueError(ConnectionError):
+class QueueError(Unavailable):
     """The queue did not do what it was asked; trying again may help."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("the queue", reason)
+
+
+class MessagesRefused(ValueError):
+    """The queue will never take this call: the content of one of its messages, at least, is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +53,26 @@ class Message:
     body: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The ids of the messages that the queue has, and why it will never take others. The rest may be sent again."""
+
+    taken: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def json_text(body: Any) -> str:
+    """*body* as JSON of the characters that SQS takes."""
+    return orjson.dumps(body).decode().translate(_ESCAPES)
+
+
 class NotificationQueue:
     """Async face of boto3's client."""
 
     def __init__(self, settings: QueueSettings) -> None:
         self.settings = settings
         self._url: str | None = None
+        self._limit_bytes: int | None = None
 
     @cached_property
     def _client(self) -> Any:
@@ -55,13 +91,14 @@ class NotificationQueue:
         made: bool = await self._call(self._ensure)
         return made
 
-    async def send(self, messages: Sequence[Message]) -> set[str]:
-        """Send at most :data:`MOST_AT_ONCE`; the ids of those that the queue has taken.
+    async def send(self, messages: Sequence[Message]) -> Sent:
+        """Send at most :data:`MOST_AT_ONCE` messages.
 
-        Raises :class:`QueueError`, after which any of them may have been taken: send the same ones again.
+        Raises :class:`QueueError`, after which any of them may have been taken: send the same ones again. Raises
+        :class:`MessagesRefused` where SQS refuses the call for a content without naming the message.
         """
-        taken: set[str] = await self._call(self._send, messages)
-        return taken
+        sent: Sent = await self._call(self._send, messages)
+        return sent
 
     async def length(self) -> int:
         """About how many messages nobody has taken yet."""
@@ -71,7 +108,11 @@ class NotificationQueue:
     async def _call(self, work: Any, *arguments: Any) -> Any:
         try:
             return await asyncio.to_thread(work, *arguments)
-        except (BotoCoreError, ClientError) as error:
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _BAD_CONTENT:
+                raise MessagesRefused(str(error)) from error
+            raise QueueError(f"{type(error).__name__}: {error}") from error
+        except BotoCoreError as error:
             raise QueueError(f"{type(error).__name__}: {error}") from error
 
     def _ensure(self) -> bool:
@@ -93,7 +134,31 @@ class NotificationQueue:
         held = self._client.get_queue_attributes(QueueUrl=self._address(), AttributeNames=[name])
         return int(held["Attributes"][name])
 
-    def _send(self, messages: Sequence[Message]) -> set[str]:
+    def _limit(self) -> int:
+        """The longest body that the queue takes, in bytes."""
+        if self._limit_bytes is None:
+            name = "MaximumMessageSize"
+            held = self._client.get_queue_attributes(QueueUrl=self._address(), AttributeNames=[name])
+            self._limit_bytes = int(held["Attributes"][name])
+        return self._limit_bytes
+
+    def _send(self, messages: Sequence[Message]) -> Sent:
+        sent, limit = Sent(), self._limit()
+        sizes = {message.id: len(message.body.encode()) for message in messages}
+        for message in messages:
+            if sizes[message.id] > limit:
+                sent.refused[message.id] = f"{sizes[message.id]:,} bytes; the queue takes {limit:,}"
+        left = [message for message in messages if message.id not in sent.refused]
+        while left:
+            together = [left.pop(0)]
+            size = sizes[together[0].id]
+            while left and size + sizes[left[0].id] <= max(limit, _LEAST_LIMIT_BYTES):
+                size += sizes[left[0].id]
+                together.append(left.pop(0))
+            self._send_together(together, sent)
+        return sent
+
+    def _send_together(self, messages: Sequence[Message], sent: Sent) -> None:
         entries = []
         for message in messages:
             entry = {"Id": message.id.replace("-", ""), "MessageBody": message.body}
@@ -101,5 +166,8 @@ class NotificationQueue:
                 entry |= {"MessageGroupId": message.group, "MessageDeduplicationId": message.id}
             entries.append(entry)
         answer = self._client.send_message_batch(QueueUrl=self._address(), Entries=entries)
-        taken = {entry["Id"] for entry in answer.get("Successful", ())}
-        return {message.id for message in messages if message.id.replace("-", "") in taken}
+        ids = {message.id.replace("-", ""): message.id for message in messages}
+        sent.taken.update(ids[entry["Id"]] for entry in answer.get("Successful", ()))
+        for entry in answer.get("Failed", ()):
+            if entry.get("SenderFault") and entry.get("Code") in _BAD_CONTENT:
+                sent.refused[ids[entry["Id"]]] = f"{entry['Code']}: {entry.get('Message', '')}"

@@ -63,10 +63,7 @@ def dashboard(
 
 async def _refresh(warehouse: Warehouse) -> None:
     """Have the catalogue's names of today."""
-    from streams.reference_tables import refresh
+    from clients.postgres import Database
+    from streams.bigquery.reference_tables import ReferenceTables
 
-    connection = await asyncpg.connect(load(PostgresSettings).dsn, timeout=5)
-    try:
-        await refresh(connection, warehouse)
-    finally:
-        await connection.close()
+    await ReferenceTables(Database(load(PostgresSettings)), warehouse).refresh()

@@ -82,12 +82,11 @@ def migrate() -> None:
 
 def sweep() -> None:
     """Give up the pictures of shares that nobody viewed and of shares long expired, as the preview agent does daily."""
-    from streams import preview_sweep
+    from clients.postgres import Database
+    from streams.previews.sweep import PreviewSweep
 
-    settings = load(SweepSettings)
-
-    async def work(connection: asyncpg.Connection) -> dict[str, int]:
-        return await preview_sweep.sweep(connection, settings)
+    async def work(_: asyncpg.Connection) -> dict[str, int]:
+        return await PreviewSweep(Database(load(PostgresSettings)), load(SweepSettings)).sweep()
 
     for reason, count in _with_postgres(work).items():
         console.print(f"{count} pictures {reason}")

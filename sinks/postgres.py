@@ -7,51 +7,39 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from clients.postgres import FAULTS, Database
+from clients.postgres import DRIVER_ERRORS, Database, Fault, fault_of
 from schemas.event import ShareEvent
 from sinks.contract import Applied, Batch, Fenced, GroupStopped, Move, Partition, Reject, Retry
 from sinks.lanes import group_of
 from sinks.removed import RemovedUsers
 
-# Classes of SQLSTATE that speak of the data, not of the server's state (PostgreSQL manual, appendix A).
-_DATA_FAULTS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
-_PASSING_FAULTS = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.LockNotAvailableError,
-    OSError,
-    TimeoutError,
-)
-
 
 @asynccontextmanager
 async def transaction(database: Database) -> AsyncIterator[PoolConnectionProxy]:
-    """One transaction; the driver's errors leave it as :class:`Retry` or :class:`Reject`."""
+    """One transaction; the driver's errors leave it as :class:`Retry` or :class:`Reject`, bugs as they are."""
     try:
         async with _connection(database) as connection, connection.transaction():
             yield connection
-    except _DATA_FAULTS as error:
-        raise Reject(f"{type(error).__name__}: {error}") from error
-    except _PASSING_FAULTS as error:
-        raise Retry(f"{type(error).__name__}: {error}") from error
+    except DRIVER_ERRORS as error:
+        said = f"{type(error).__name__}: {error}"
+        match fault_of(error):
+            case Fault.PASSING:
+                raise Retry(said) from error
+            case Fault.DATA:
+                raise Reject(said) from error
+            case Fault.BUG:
+                raise
 
 
 @asynccontextmanager
 async def _connection(database: Database) -> AsyncIterator[PoolConnectionProxy]:
-    """A connection. Whatever keeps us from having one (a password, a server's state) says nothing of the events."""
+    """A connection. A reason not to get one (a password, a server's state) says nothing of the events."""
     pool = await database.pool()
     try:
         connection = await pool.acquire(timeout=10)
-    except FAULTS as error:
+    except DRIVER_ERRORS as error:
         raise Retry(f"{type(error).__name__}: {error}") from error
     try:
         yield connection

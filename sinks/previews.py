@@ -40,7 +40,8 @@ class PreviewQueue(postgres.PostgresSink):
                      ON w.id = n.wishlist_id
                    ON CONFLICT (share_id) DO UPDATE
                    SET state = CASE WHEN p.state = 'withdrawn' THEN p.state ELSE EXCLUDED.state END,
-                       due_at = least(p.due_at, EXCLUDED.due_at), attempts = 0, fallback = 'wanted'""",
+                       due_at = least(p.due_at, EXCLUDED.due_at), attempts = 0, fallback = 'wanted',
+                       failures = 0, parked_at = NULL, fallback_failures = 0, fallback_parked_at = NULL""",
                 [event.share_id for event in rows],
                 [event.share_token for event in rows],
                 [event.wishlist_id for event in rows],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
@@ -19,6 +19,7 @@ from faust.types import TP
 
 from clients import logs
 from clients.log_ends import LogEnds
+from clients.periodic import JobBoard, every
 from clients.postgres import Database
 from clients.registry import open_codec
 from config.settings import KafkaSettings, LogSettings, PostgresSettings, StreamSettings, load
@@ -44,6 +45,17 @@ class AgentApp(faust.App):
     """A Faust app whose transport delivers batches to an :class:`Engine`."""
 
     delivery: Engine
+    board: JobBoard
+
+    def job(self, run: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
+        """Decorator: *run* works beside the agent until cancelled. Should it end, it starts again after a pause."""
+        name = f"{self.conf.id} {run.__name__}"
+
+        async def supervised() -> None:
+            await every(0.0, run, name=name, board=self.board)
+
+        self.task(supervised)
+        return run
 
     async def on_start(self) -> None:
         """Tell how it is from the beginning: Faust's own tasks wait until the sink has said where to read."""
@@ -52,7 +64,7 @@ class AgentApp(faust.App):
         assigned, ends = partial(_assigned, self.consumer), LogEnds(load(KafkaSettings)).of
         watch = ProgressWatch(self.delivery, assigned=assigned, ends=ends, settings=settings)
         watch.start()
-        health.serve(self.delivery, watch, settings)
+        health.serve(self.delivery, watch, settings, self.board)
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self, loop=self.loop)
@@ -169,6 +181,7 @@ def build_app(name: str, group: str, engine: Engine, *topics: str) -> AgentApp:
         datadir=str(Path(gettempdir()) / "faust-wishlist"),
     )
     app.delivery = engine
+    app.board = JobBoard()
     source = app.topic(*topics)
 
     @app.agent(source, name=name)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from clients.objects import ObjectStore
+from clients.periodic import every
 from clients.postgres import Database
 from config.settings import ArchiveSettings, ObjectStoreSettings, PostgresSettings, load
 from sinks.archive import GROUP, EventArchive
 from streams.application import placed_event_agent
-from streams.archive_sweep import ArchiveSweep
+from streams.archiving.sweep import ArchiveSweep
 
 _settings = load(ArchiveSettings)
 _store = ObjectStore(load(ObjectStoreSettings))
@@ -20,7 +21,8 @@ app = placed_event_agent(
 )
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.job
 async def sweep() -> None:
-    """Removes what a kill left behind."""
-    await ArchiveSweep(Database(load(PostgresSettings)), _store, _settings).run()
+    """Removes the files that a kill left behind."""
+    work = ArchiveSweep(Database(load(PostgresSettings)), _store, _settings).sweep
+    await every(_settings.sweep_seconds, work, name="archive sweep", board=app.board, retry_seconds=60.0)

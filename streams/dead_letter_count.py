@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import asyncpg
-
 from clients import metrics
-from clients.logs import get_logger
 from clients.postgres import Database
-from config.settings import DlqSettings
-from sinks import postgres
-from sinks.contract import Reject, Retry
 
 # A group that reads but has no letters counts none: no number at all would mean that nobody counts.
 _COUNT = """
@@ -24,24 +16,13 @@ _COUNT = """
 class DeadLetterCount:
     """Keeps the gauge of open dead letters."""
 
-    def __init__(self, database: Database, settings: DlqSettings) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._seconds = settings.count_seconds
         self._groups: set[str] = set()
 
-    async def run(self) -> None:
-        """Count for ever; while PostgreSQL cannot be asked the last count stands."""
-        while True:
-            try:
-                await self.count()
-            except (Retry, Reject, asyncpg.PostgresError) as error:
-                get_logger().warning("dead letters cannot be counted", error=str(error))
-            await asyncio.sleep(self._seconds)
-
     async def count(self) -> None:
-        """Count once."""
-        async with postgres.transaction(self._database) as connection:
-            rows = await connection.fetch(_COUNT)
+        """Count once; while PostgreSQL cannot be asked the last count stands."""
+        rows = await (await self._database.pool()).fetch(_COUNT)
         counts = {row["consumer_group"]: row["open"] for row in rows}
         self._groups |= counts.keys()
         for group in self._groups:

@@ -1,24 +1,30 @@
-"""Agent ``dead_letters``: what lies in the DLQ becomes rows that outlive the topic's 7 days."""
+"""Agent ``dead_letters``: the DLQ's records become rows that outlive the topic's 7 days."""
 
 from __future__ import annotations
 
+import asyncio
+
+from clients.periodic import every
 from clients.postgres import Database
 from config.settings import DlqSettings, PostgresSettings, load
 from sinks.dead_letters import GROUP, DeadLetterStore
 from streams.application import dead_letter_agent
 from streams.dead_letter_count import DeadLetterCount
 from streams.due_work import LateWork
+from streams.outbox_count import OutboxCount
 
 app = dead_letter_agent("dead_letters", GROUP, DeadLetterStore)
 
 
-@app.task  # type: ignore[untyped-decorator]
-async def count_open() -> None:
-    """Keeps the gauge of those that nobody has dealt with."""
-    await DeadLetterCount(Database(load(PostgresSettings)), load(DlqSettings)).run()
-
-
-@app.task  # type: ignore[untyped-decorator]
-async def measure_late_work() -> None:
-    """Keeps the gauge of what waits in PostgreSQL for longer than it should."""
-    await LateWork(Database(load(PostgresSettings)), load(DlqSettings).count_seconds).run()
+@app.job
+async def count() -> None:
+    """Keeps the gauges of open dead letters, of outboxes, and of late work."""
+    database, seconds = Database(load(PostgresSettings)), load(DlqSettings).count_seconds
+    counts = {
+        "dead letters": DeadLetterCount(database).count,
+        "outbox rows": OutboxCount(database).count,
+        "late work": LateWork(database).measure,
+    }
+    async with asyncio.TaskGroup() as group:
+        for name, work in counts.items():
+            group.create_task(every(seconds, work, name=f"count of {name}", board=app.board))

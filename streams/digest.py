@@ -15,23 +15,25 @@ from config.settings import (
 )
 from sinks.digest import GROUP, DigestCounts
 from streams.application import share_event_agent
-from streams.digest_close import DigestCloser
-from streams.digest_relay import DigestRelay
+from streams.digests.closing import ClosingOutbox
+from streams.digests.sending import DigestOutbox
+from streams.outbox.worker import OutboxWorker
 
 app = share_event_agent("digest", GROUP, DigestCounts)
 database = Database(load(PostgresSettings))
 settings = load(DigestSettings)
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.job
 async def close_days() -> None:
     """Writes the digests of owners whose day closes."""
-    await DigestCloser(database, settings).run()
+    await OutboxWorker(ClosingOutbox(database, settings), database, app.board).run()
 
 
-@app.task  # type: ignore[untyped-decorator]
-async def relay() -> None:
-    """Sends what the outbox holds."""
+@app.job
+async def send() -> None:
+    """Sends the digests that are written."""
     url = load(ApiSettings).public_url
     links = UnsubscribeLinks(load(UnsubscribeSettings), url)
-    await DigestRelay(database, settings, NotificationQueue(load(QueueSettings)), links, url).run()
+    outbox = DigestOutbox(settings, NotificationQueue(load(QueueSettings)), links, url)
+    await OutboxWorker(outbox, database, app.board).run()

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
-import asyncpg
-
 from clients import metrics
-from clients.logs import get_logger
 from clients.postgres import Database
-from sinks import postgres
-from sinks.contract import Reject, Retry
 
 _OF = "count(*) AS waiting, extract(epoch FROM now() - min({since}))::float8 AS oldest, {tries} AS tries"
 
@@ -30,18 +24,26 @@ class DueWork:
     tries: int = 5
 
 
-OUTBOX = DueWork("outbox", "events", f"SELECT {_OF.format(since='created_at', tries='0')} FROM event_outbox", 10)
+OUTBOX = DueWork(
+    "outbox",
+    "events",
+    f"SELECT {_OF.format(since='created_at', tries='0')} FROM event_outbox WHERE parked_at IS NULL",
+    10,
+)
 EXPIRIES = DueWork(
     "expiries",
     "expiries",
-    f"""SELECT {_OF.format(since="expires_at", tries="0")} FROM wishlist_shares
-        WHERE expires_at <= now() AND expired_at IS NULL AND NOT is_revoked""",
+    f"""SELECT {_OF.format(since="expires_at", tries="0")} FROM wishlist_shares s
+        WHERE expires_at <= now() AND expired_at IS NULL AND NOT is_revoked
+          AND NOT EXISTS (SELECT FROM job_rows r
+                          WHERE r.job = 'expiries' AND r.row_id = s.id::text AND r.state <> 'due')""",
     60,
 )
 DIGESTS_TO_CLOSE = DueWork(
     "digests_to_close",
     "digests to be closed",
-    f"SELECT {_OF.format(since='due_at', tries='0')} FROM digest_owners WHERE is_pending AND due_at <= now()",
+    f"""SELECT {_OF.format(since="due_at", tries="0")} FROM digest_owners
+        WHERE is_pending AND parked_at IS NULL AND due_at <= now()""",
     300,
 )
 DIGESTS_TO_SEND = DueWork(
@@ -81,7 +83,10 @@ SHOP_WEBHOOK = DueWork(
     -1,
 )
 ENDED_LISTS = DueWork(
-    "ended_lists", "deleted lists", f"SELECT {_OF.format(since='ended_at', tries='0')} FROM ended_lists", 60
+    "ended_lists",
+    "deleted lists",
+    f"SELECT {_OF.format(since='ended_at', tries='0')} FROM ended_lists WHERE parked_at IS NULL",
+    60,
 )
 REMOVED_PEOPLE = DueWork(
     "removed_people",
@@ -106,23 +111,13 @@ MEASURED = (
 class LateWork:
     """Keeps the gauge of how late each kind is."""
 
-    def __init__(self, database: Database, every_seconds: float) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._seconds = every_seconds
-
-    async def run(self) -> None:
-        """Measure until cancelled; while PostgreSQL cannot be asked the last figures stand."""
-        while True:
-            try:
-                await self.measure()
-            except (Retry, Reject, asyncpg.PostgresError) as error:
-                get_logger().warning("late work cannot be measured", error=str(error))
-            await asyncio.sleep(self._seconds)
 
     async def measure(self) -> None:
-        """Measure once."""
-        async with postgres.transaction(self._database) as connection:
-            for work in MEASURED:
-                [row] = await connection.fetch(work.sql)
-                late = (row["oldest"] or 0.0) - work.seconds if row["waiting"] else 0.0
-                metrics.WORK_LATE.labels(work.name).set(max(0.0, late))
+        """Measure once; while PostgreSQL cannot be asked the last figures stand."""
+        pool = await self._database.pool()
+        for work in MEASURED:
+            [row] = await pool.fetch(work.sql)
+            late = (row["oldest"] or 0.0) - work.seconds if row["waiting"] else 0.0
+            metrics.WORK_LATE.labels(work.name).set(max(0.0, late))

@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client import generate_latest
 
+from clients.periodic import JobBoard
 from config.settings import StreamSettings
 from streams.progress import ProgressWatch, Watched
 
@@ -26,11 +27,12 @@ def health_of(engine: Watched, watch: ProgressWatch) -> tuple[str, str | None]:
     return "healthy", None
 
 
-def serve(engine: Watched, watch: ProgressWatch, settings: StreamSettings) -> None:
+def serve(engine: Watched, watch: ProgressWatch, settings: StreamSettings, board: JobBoard) -> None:
     """``/healthz`` (503 before it has started, and where a person or a restart is needed), ``/livez`` and ``/metrics``.
 
     ``/livez`` is for who restarts: 503 only where the worker is stuck. A group that has stopped itself would do the
-    same again after a restart, and what a worker waits for does not come sooner by one. All in threads of their own.
+    same again after a restart, and an outage does not end sooner by one. A job that fails is named in the body and
+    changes no status: the others go on, and so does it. All in threads of their own.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -40,7 +42,7 @@ def serve(engine: Watched, watch: ProgressWatch, settings: StreamSettings) -> No
                 return
             state, reason = health_of(engine, watch)
             wrong = {"stuck"} if self.path == "/livez" else {"stuck", "stopped", "starting"}
-            body = json.dumps({"status": state, "reason": reason}).encode()
+            body = json.dumps({"status": state, "reason": reason, "failing_jobs": board.failing}).encode()
             self._answer(503 if state in wrong else 200, "application/json", body)
 
         def _answer(self, status: int, kind: str, body: bytes) -> None:

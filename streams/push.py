@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import AsyncExitStack
 
 from clients.apns import ApnsGateway
 from clients.fcm import FcmGateway
@@ -13,27 +14,30 @@ from clients.push_gateway import PushGateway
 from config.settings import ApiSettings, ApnsSettings, FcmSettings, PostgresSettings, PushSettings, load
 from sinks.push import GROUP, PushQueue
 from streams.application import share_event_agent
-from streams.push_announce import PushAnnouncer
-from streams.push_relay import PushRelay
+from streams.outbox.worker import OutboxWorker
+from streams.pushes.announcing import AnnouncementOutbox
+from streams.pushes.sending import DeliveryOutbox
 
 app = share_event_agent("push", GROUP, PushQueue)
 database = Database(load(PostgresSettings))
 settings = load(PushSettings)
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.job
 async def announce() -> None:
-    """Makes deliveries of what owners are to be told."""
-    await PushAnnouncer(database).run(settings.check_seconds)
+    """Turns announcements into deliveries."""
+    await OutboxWorker(AnnouncementOutbox(database, settings.check_seconds), database, app.board).run()
 
 
-@app.task  # type: ignore[untyped-decorator]
-async def relay() -> None:
-    """Sends what is to be delivered."""
+@app.job
+async def send() -> None:
+    """Sends deliveries to each platform's service."""
     lists_url = f"{load(ApiSettings).public_url}/wishlists"
-    async with asyncio.TaskGroup() as group:
+    async with AsyncExitStack() as gateways, asyncio.TaskGroup() as group:
         for platform, gateway in _gateways.items():
-            group.create_task(PushRelay(database, settings, platform, gateway, lists_url).run())
+            gateways.push_async_callback(gateway.close)
+            outbox = DeliveryOutbox(database, settings, platform, gateway, lists_url)
+            group.create_task(OutboxWorker(outbox, database, app.board).run())
 
 
 def _open_gateways() -> dict[str, PushGateway]:

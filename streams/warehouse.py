@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from clients.bigquery import Warehouse
+from clients.periodic import every
 from clients.postgres import Database
 from config.settings import PostgresSettings, WarehouseSettings, load
 from sinks.bigquery import GROUP, ShareEventTable
 from streams.application import share_event_agent
-from streams.reference_tables import ReferenceTables
+from streams.bigquery.reference_tables import ReferenceTables
 
 _settings = load(WarehouseSettings)
 app = share_event_agent(
@@ -20,7 +21,8 @@ app = share_event_agent(
 )
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.job
 async def refresh_reference_tables() -> None:
-    """Keeps catalogue and users by country as PostgreSQL has them."""
-    await ReferenceTables(Database(load(PostgresSettings)), Warehouse(_settings)).run()
+    """Brings catalogue and users by country to BigQuery."""
+    work = ReferenceTables(Database(load(PostgresSettings)), Warehouse(_settings)).refresh
+    await every(_settings.reference_seconds, work, name="reference tables", board=app.board, retry_seconds=60.0)

@@ -14,18 +14,17 @@ from uuid import UUID, uuid4
 
 import httpx
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from cards.thumbnails import open_thumbnails
+from cards.thumbnails import Thumbnails, open_thumbnails
 from clients import outbox, webhook_call, webhooks
-from clients.bigquery import RowsRefused, Warehouse, WarehouseError
+from clients.bigquery import Warehouse
 from clients.links import TOMBSTONE, share_key
 from clients.objects import ObjectStore, preview_key
 from clients.outbox import OutboxRelay
-from clients.postgres import FAULTS, Database
+from clients.postgres import Database
 from clients.producer import BrokerUnavailable
 from clients.push_gateway import Answer, PushMessage, Verdict
-from clients.queue import Message, QueueError
+from clients.queue import Message, QueueError, Sent
 from clients.unsubscribe import UnsubscribeLinks
 from config.settings import (
     ApiSettings,
@@ -46,20 +45,22 @@ from ops.seed import key_of
 from schemas.codec import Origin
 from schemas.event import EventType
 from schemas.ids import new_share_token
-from streams.archive_sweep import ArchiveSweep
-from streams.digest_close import DigestCloser
-from streams.digest_relay import DigestRelay
-from streams.ended_lists import EndedLists
-from streams.expiry_sweep import ExpirySweep
-from streams.preview_fallback import FallbackCards
-from streams.preview_purge import PreviewPurge
-from streams.preview_relay import PreviewRelay
-from streams.preview_sweep import sweep as sweep_previews
-from streams.push_announce import PushAnnouncer
-from streams.push_relay import PushRelay
-from streams.reference_tables import refresh
-from streams.webhook_relay import WebhookRelay
-from streams.webhook_upkeep import WebhookUpkeep
+from streams.archiving.sweep import ArchiveSweep
+from streams.bigquery.reference_tables import ReferenceTables
+from streams.digests.closing import ClosingOutbox
+from streams.digests.sending import DigestOutbox
+from streams.outbox.worker import OutboxWorker
+from streams.previews.fallback import FallbackOutbox
+from streams.previews.gate import RendererGate
+from streams.previews.purging import PurgeOutbox
+from streams.previews.rendering import RenderOutbox
+from streams.previews.sweep import PreviewSweep
+from streams.pushes.announcing import AnnouncementOutbox
+from streams.pushes.sending import DeliveryOutbox
+from streams.shares.ended_lists import EndedListOutbox
+from streams.shares.expiry import ExpirySweep
+from streams.webhooks.calling import WebhookOutbox
+from streams.webhooks.maintenance import WebhookMaintenance
 from tests.lab import CODEC, Lab, event
 from tests.trap import Trap
 
@@ -76,7 +77,7 @@ class World:
     lab: Lab
     trap: Trap
     store: ObjectStore
-    cards: FallbackCards
+    pictures: Thumbnails
     warehouse: Warehouse | None = None
     told: Counter[str] = field(default_factory=Counter)
     made: list[str] = field(default_factory=list)
@@ -93,10 +94,10 @@ class World:
 
         await self.trap.around(hear, lost)
 
-    async def send(self, messages: Sequence[Message]) -> set[str]:
+    async def send(self, messages: Sequence[Message]) -> Sent:
         """The queue of digests."""
         await self.tell([one.id for one in messages], QueueError("injected"))
-        return {one.id for one in messages}
+        return Sent({one.id for one in messages})
 
     async def send_bytes(self, key: str, value: bytes, event_type: str, within: float | None = None) -> None:
         """The producer."""
@@ -128,11 +129,8 @@ async def open_world(lab: Lab, trap: Trap) -> AsyncIterator[World]:
     await lab.pool.execute("UPDATE users SET quiet_start = NULL, quiet_end = NULL, time_zone = 'UTC'")
     await lab.pool.execute("INSERT INTO devices (user_id, platform, token) VALUES ($1, 'android', 'one')", MAYA)
     store, settings = ObjectStore(ObjectStoreSettings()), RendererSettings()
-    async with (
-        open_thumbnails(settings.image_hosts, settings.thumbnail_dir) as pictures,
-        aclosing(FallbackCards(pictures, store)) as cards,
-    ):
-        yield World(lab, trap, store, cards)
+    async with open_thumbnails(settings.image_hosts, settings.thumbnail_dir) as pictures:
+        yield World(lab, trap, store, pictures)
 
 
 @dataclass
@@ -158,7 +156,7 @@ class Job:
     """*prepare* the number-th piece of work; *round* does what is due; *done* says how often each piece was done.
 
     *later*: has leases run out and pauses be over. *tells*: somebody outside is told of each piece, under its own id.
-    *passing*: what the job itself waits out; anything else ends its worker. *calls*: so many it makes at least.
+    *calls*: so many it makes at least.
     """
 
     name: str
@@ -167,7 +165,6 @@ class Job:
     done: Callable[[World], Awaitable[list[tuple[str, int]]]]
     later: tuple[str, ...] = ()
     tells: bool = False
-    passing: tuple[type[Exception], ...] = FAULTS
     calls: int = 4
     needs_warehouse: bool = False
 
@@ -224,9 +221,9 @@ async def _views(world: World, number: int) -> None:
     )
 
 
-def closer(database: Database, number: int) -> DigestCloser:
+def closer(database: Database, number: int) -> OutboxWorker:
     """Closes the number-th day."""
-    return DigestCloser(database, DigestSettings(), lambda: NINE + timedelta(days=number))
+    return OutboxWorker(ClosingOutbox(database, DigestSettings(), lambda: NINE + timedelta(days=number)), database)
 
 
 async def _close(world: World, database: Database, number: int) -> None:
@@ -243,7 +240,7 @@ async def _digest(world: World, number: int) -> None:
 async def _send_digests(world: World, database: Database, _: int) -> None:
     links: Any = UnsubscribeLinks(UnsubscribeSettings(), SITE)
     queue: Any = world
-    await DigestRelay(database, DigestSettings(), queue, links, SITE).send_some()
+    await OutboxWorker(DigestOutbox(DigestSettings(), queue, links, SITE), database).round()
 
 
 async def _item(world: World, number: int) -> UUID:
@@ -256,7 +253,7 @@ async def _item(world: World, number: int) -> UUID:
 
 
 async def _announce(world: World, database: Database, _: int) -> None:
-    await PushAnnouncer(database, lambda: datetime.now(UTC)).round()
+    await OutboxWorker(AnnouncementOutbox(database, 1.0), database).round()
 
 
 async def _delivery(world: World, number: int) -> None:
@@ -268,9 +265,8 @@ async def _delivery(world: World, number: int) -> None:
 
 
 async def _send_pushes(world: World, database: Database, _: int) -> None:
-    relay = PushRelay(database, PushSettings(), "android", world.gateway(), SITE)
-    await relay.start_some()
-    await relay.settle()
+    outbox = DeliveryOutbox(database, PushSettings(), "android", world.gateway(), SITE)
+    await OutboxWorker(outbox, database).round()
 
 
 async def _call(world: World, number: int, ago: timedelta = timedelta(0)) -> None:
@@ -286,9 +282,7 @@ async def _call(world: World, number: int, ago: timedelta = timedelta(0)) -> Non
 
 async def _send_calls(world: World, database: Database, _: int) -> None:
     caller: Any = world
-    relay = WebhookRelay(database, WebhookSettings(), caller)
-    await relay.start_some()
-    await relay.settle()
+    await OutboxWorker(WebhookOutbox(WebhookSettings(), caller), database).round()
 
 
 async def _late_call(world: World, number: int) -> None:
@@ -297,7 +291,7 @@ async def _late_call(world: World, number: int) -> None:
 
 
 async def _upkeep(world: World, database: Database, _: int) -> None:
-    await WebhookUpkeep(database, WebhookSettings()).round()
+    await WebhookMaintenance(database, WebhookSettings()).round()
 
 
 async def _expired(world: World, number: int) -> None:
@@ -313,7 +307,7 @@ async def _expire(world: World, database: Database, _: int) -> None:
     sweep = ExpirySweep(
         database=database, codec=CODEC, ends=ends, topic="events", group="store", settings=ExpirySettings()
     )
-    await sweep.sweep(await database.pool())
+    await sweep.sweep()
 
 
 async def _unsent(world: World, number: int) -> None:
@@ -340,14 +334,22 @@ async def _due(world: World, number: int) -> None:
 
 
 async def _render(world: World, database: Database, _: int) -> None:
-    fallback: Any = None  # The breaker stays closed.
-    relay = PreviewRelay(database, RendererSettings(), BreakerSettings(), RedisSettings(), fallback)
     async with httpx.AsyncClient(base_url=SITE, transport=httpx.MockTransport(world.render)) as http:
-        await relay.round(http)
+        await OutboxWorker(RenderOutbox(database, RendererSettings(), known_gate(), http), database).round()
+
+
+def known_gate(is_open: bool = False) -> RendererGate:
+    """A gate that has heard from Redis that the operator has not stopped pictures."""
+    gate = RendererGate(BreakerSettings(), RedisSettings())
+    gate._stopped = False
+    for _ in range(BreakerSettings().minimum_number_of_calls if is_open else 0):
+        gate.record(failed=True, seconds=0.0)
+    return gate
 
 
 async def _draw(world: World, database: Database, _: int) -> None:
-    await world.cards.draw_one(await database.pool())
+    async with aclosing(FallbackOutbox(database, known_gate(is_open=True), world.pictures, world.store)) as outbox:
+        await OutboxWorker(outbox, database).round()
 
 
 async def _withdrawn(world: World, number: int) -> None:
@@ -356,7 +358,7 @@ async def _withdrawn(world: World, number: int) -> None:
 
 
 async def _purge(world: World, database: Database, _: int) -> None:
-    await PreviewPurge(database, world.store).round(await database.pool())
+    await OutboxWorker(PurgeOutbox(world.store), database).round()
 
 
 async def _purged(world: World) -> list[tuple[str, int]]:
@@ -373,8 +375,7 @@ async def _unviewed(world: World, number: int) -> None:
 
 
 async def _sweep(world: World, database: Database, _: int) -> None:
-    async with (await database.pool()).acquire() as connection:
-        await sweep_previews(connection, SweepSettings())
+    await PreviewSweep(database, SweepSettings()).sweep()
 
 
 async def _ended(world: World, number: int) -> None:
@@ -385,9 +386,9 @@ async def _ended(world: World, number: int) -> None:
 
 async def _end(world: World, database: Database, _: int) -> None:
     async with Redis.from_url(RedisSettings().url) as redis:
-        ending = EndedLists(database, redis, ApiSettings())
-        await ending.round()
-        await ending.close()
+        outbox = EndedListOutbox(redis, ApiSettings())
+        await OutboxWorker(outbox, database).round()
+        await outbox.close()
 
 
 async def _buried(world: World) -> list[tuple[str, int]]:
@@ -418,8 +419,7 @@ async def _product(world: World, number: int) -> None:
 
 
 async def _refresh(world: World, database: Database, _: int) -> None:
-    async with (await database.pool()).acquire() as connection:
-        await refresh(connection, _warehouse(world))
+    await ReferenceTables(database, _warehouse(world)).refresh()
 
 
 def _warehouse(world: World) -> Warehouse:
@@ -434,21 +434,23 @@ async def _catalogued(world: World) -> list[tuple[str, int]]:
     return list(Counter(row["product_id"] for row in found).items())
 
 
+# Rows of periodic jobs that failed wait for their next attempt.
+_JOB_ROWS = _later("job_rows", "due_at")
 _LEASED = _later("previews", "lease_until", "due_at")
 JOBS = (
-    Job(name="digests closed", prepare=_views, round=_close,
+    Job(name="digests closed", prepare=_views, round=_close, later=(_later("digest_owners", "lease_until"),),
         done=_sql("SELECT id, (content->'totals'->>'views')::int FROM digests")),
     Job(name="digests sent", prepare=_digest, round=_send_digests, tells=True,
         later=(_later("digests", "lease_until", "due_at"),),
         done=_sql("SELECT id, 1 FROM digests WHERE state = 'sent'")),
-    Job(name="pushes announced", prepare=_item, round=_announce,
+    Job(name="pushes announced", prepare=_item, round=_announce, later=(_later("pushes", "lease_until", "due_at"),),
         done=_sql("""SELECT p.id, (SELECT count(*) FROM push_deliveries d WHERE d.push_id = p.id)
                      FROM pushes p WHERE p.state = 'told'""")),
     Job(name="pushes sent", prepare=_delivery, round=_send_pushes, tells=True,
         later=(_later("push_deliveries", "lease_until", "due_at"),),
         done=_sql("SELECT id, 1 FROM push_deliveries WHERE state = 'taken'"), calls=3),
     Job(name="webhooks called", prepare=_call, round=_send_calls, tells=True,
-        later=(_later("webhooks", "lease_until", "due_at"), _later("webhook_deliveries", "due_at")),
+        later=(_later("webhooks", "lease_until", "due_at"), _later("webhook_deliveries", "lease_until", "due_at")),
         done=_sql("SELECT id, 1 FROM webhook_deliveries WHERE state = 'taken'")),
     Job(name="late calls given up", prepare=_late_call, round=_upkeep, calls=2,
         done=_sql("SELECT id, 1 FROM webhook_deliveries WHERE state = 'late'")),
@@ -464,8 +466,8 @@ JOBS = (
     Job(name="pictures given up", prepare=_unviewed, round=_sweep, calls=1,
         done=_sql("SELECT share_token, 1 FROM previews WHERE state = 'swept'")),
     Job(name="deleted lists' links ended", prepare=_ended, round=_end, done=_buried,
-        passing=(*FAULTS, RedisError)),
+        later=(_later("ended_lists", "lease_until", "due_at"),)),
     Job(name="unlisted files removed", prepare=_unlisted, round=_sweep_archive, done=_removed),
     Job(name="the catalogue brought to BigQuery", prepare=_product, round=_refresh, done=_catalogued,
-        passing=(*FAULTS, WarehouseError, RowsRefused), needs_warehouse=True),
+        needs_warehouse=True),
 )  # fmt: skip

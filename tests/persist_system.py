@@ -26,6 +26,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from faust.types import TP
 
 from clients.outbox import OutboxRelay
+from clients.periodic import JobBoard, every
 from clients.postgres import Database
 from clients.producer import EventProducer
 from config.settings import KafkaSettings, PostgresSettings, StreamSettings
@@ -287,7 +288,7 @@ class System:
     async def relay(self) -> None:
         """The outbox's relay, until nothing waits."""
         pool = await self._database.pool()
-        task = asyncio.create_task(OutboxRelay(pool, self.producer).run())
+        task = asyncio.create_task(every(0.5, OutboxRelay(pool, self.producer).round, name="relay", board=JobBoard()))
         waits = "SELECT EXISTS (SELECT FROM event_outbox)"
         while await pool.fetchval(waits) and not task.done():  # noqa: ASYNC110  # the relay works through PostgreSQL
             await asyncio.sleep(0.005)

@@ -71,7 +71,7 @@ async def main() -> int:
     await shop.open_for_weeks(connection, kafka, console)
     await _settled(connection, kafka, token)
     await _show_groups(connection, kafka)
-    await shop.show_dashboard(connection, _folder() / "dashboard.html", console)
+    await shop.show_dashboard(_folder() / "dashboard.html", console)
     console.print(Rule("[bold]Does PostgreSQL hold what the topic holds?[/]", align="left"))
     differences = await reconcile.compare(connection, kafka, console)
     await connection.close()

@@ -14,11 +14,12 @@ from analytics import words
 from analytics.dashboard import render
 from analytics.report import Span, read
 from clients.bigquery import Warehouse
+from clients.postgres import Database
 from clients.registry import open_codec
-from config.settings import KafkaSettings, WarehouseSettings
+from config.settings import KafkaSettings, PostgresSettings, WarehouseSettings, load
 from ops.simulation import delivery, plan, world
 from ops.simulation.sessions import messages_of
-from streams.reference_tables import refresh
+from streams.bigquery.reference_tables import ReferenceTables
 
 EVENTS = 2_000
 DAYS = 28
@@ -43,11 +44,11 @@ async def open_for_weeks(connection: asyncpg.Connection, kafka: KafkaSettings, c
     )
 
 
-async def show_dashboard(connection: asyncpg.Connection, path: Path, console: Console) -> None:
+async def show_dashboard(path: Path, console: Console) -> None:
     """Make the dashboard out of BigQuery, and say what is on it."""
     warehouse = Warehouse(WarehouseSettings())
     with console.status("asking BigQuery"):
-        await refresh(connection, warehouse)
+        await ReferenceTables(Database(load(PostgresSettings)), warehouse).refresh()
         report = await asyncio.to_thread(read, warehouse, Span.of(datetime.now(UTC).date(), DAYS))
     table = Table("metric", words.span(report.span), "", box=None, pad_edge=False)
     for metric in words.metrics(report):

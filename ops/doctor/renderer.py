@@ -172,11 +172,12 @@ async def _previews(around: Surroundings) -> Iterable[Finding]:
     row = await around.row(
         """SELECT count(*) FILTER (WHERE is_due) AS due, max(attempts) FILTER (WHERE is_due) AS tries,
                   extract(epoch FROM now() - min(due_at) FILTER (WHERE is_due))::float8 AS overdue,
-                  (array_agg(last_error ORDER BY attempts DESC)
-                       FILTER (WHERE is_due AND last_error IS NOT NULL))[1] AS error,
+                  (array_agg(reason ORDER BY attempts DESC)
+                       FILTER (WHERE is_due AND reason IS NOT NULL))[1] AS error,
                   count(*) FILTER (WHERE NOT is_due) AS unpurged
-           FROM (SELECT state = 'due' AS is_due, attempts, due_at, last_error FROM previews
-                 WHERE state = 'due' OR (state IN ('withdrawn', 'swept') AND purged_at IS NULL)) waiting"""
+           FROM (SELECT state = 'due' AS is_due, attempts, due_at, reason FROM previews
+                 WHERE state = 'due'
+                    OR (state IN ('withdrawn', 'swept') AND purged_at IS NULL AND purge_parked_at IS NULL)) waiting"""
     )
     return judge_previews(row["due"], row["overdue"] or 0.0, row["tries"] or 0, row["error"], row["unpurged"])
 

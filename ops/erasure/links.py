@@ -9,7 +9,7 @@ from clients.links import SHARE_LIMIT, added_key, buried_key, end_list, rate_key
 from clients.postgres import Database
 from config.settings import ApiSettings
 from ops.erasure.contract import NotYet, Person
-from streams.ended_lists import EndedLists
+from streams.shares.ended_lists import EndedListOutbox
 
 
 class Links:
@@ -32,20 +32,18 @@ class Links:
     async def erase(self, person: Person) -> int:
         """See :meth:`ops.erasure.contract.Eraser.erase`."""
         erased = await self.count(person)
-        ended = EndedLists(self._database, self._redis, self._settings)
+        outbox = EndedListOutbox(self._redis, self._settings)
         try:
             for wishlist in person.wishlist_ids:
                 await end_list(self._redis, wishlist, person.share_tokens)
             await self._redis.delete(*_names(person))
-            while await ended.round():
-                pass
+            left = await outbox.end_now(self._database, person.wishlist_ids)
         except (RedisError, OSError) as error:
             raise _away(error) from error
         finally:
-            await ended.close()
-        pool = await self._database.pool()
-        if await pool.fetchval("SELECT count(*) FROM ended_lists WHERE wishlist_id = ANY($1)", person.wishlist_ids):
-            raise NotYet("the CDN's hook does not take the pages to forget; see API_PURGE_URL")
+            await outbox.close()
+        if left:
+            raise NotYet(f"links of deleted lists wait to be ended: {left}; see REDIS_URL and API_PURGE_URL")
         return erased
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from clients.objects import ObjectStore, ObjectStoreError
+from clients.objects import ObjectStore
 from clients.postgres import Database
 from config.settings import ApiSettings, ObjectStoreSettings, RedisSettings, load
-from streams.ended_lists import EndedLists
-from streams.preview_purge import PreviewPurge
+from streams.outbox.worker import OutboxWorker
+from streams.previews.purging import PurgeOutbox
+from streams.shares.ended_lists import EndedListOutbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +37,18 @@ async def delete_list(database: Database, public_id: str) -> Deleted | None:
         )
     waits = []
     redis = Redis.from_url(load(RedisSettings).url, socket_connect_timeout=5)
-    ended = EndedLists(database, redis, load(ApiSettings))
+    outbox = EndedListOutbox(redis, load(ApiSettings))
     try:
-        while await ended.round():
-            pass
-        if await pool.fetchval("SELECT count(*) FROM ended_lists WHERE wishlist_id = $1", wishlist):
-            waits.append("the CDN's hook does not take the pages to forget")
-    except (RedisError, OSError) as error:
-        waits.append(f"Redis does not answer ({error})")
+        if left := await outbox.end_now(database, [wishlist]):
+            waits.append(f"links wait to be ended: {left}")
     finally:
-        await ended.close()
+        await outbox.close()
         await redis.aclose()
-    try:
-        while await PreviewPurge(database, ObjectStore(load(ObjectStoreSettings))).round(pool):
-            pass
-    except ObjectStoreError as error:
-        waits.append(f"the bucket does not answer ({error})")
+    purge = OutboxWorker(PurgeOutbox(ObjectStore(load(ObjectStoreSettings))), database)
+    while await purge.round():
+        pass
+    unpurged = """SELECT max(coalesce(purge_reason, 'a worker is at it')) FROM previews
+                  WHERE wishlist_id = $1 AND purged_at IS NULL"""
+    if left := await pool.fetchval(unpurged, wishlist):
+        waits.append(f"pictures wait to be removed: {left}")
     return Deleted(links, waits)

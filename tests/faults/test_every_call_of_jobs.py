@@ -17,9 +17,11 @@ import asyncpg
 import pytest
 
 import clients.postgres
-from clients.postgres import Database
+from clients.bigquery import RowsRefused
+from clients.postgres import DRIVER_ERRORS, Database
 from config.settings import PostgresSettings
-from streams.push_announce import PushAnnouncer
+from streams.outbox.worker import OutboxWorker
+from streams.pushes.announcing import AnnouncementOutbox
 from tests.agent_jobs import JOBS, Job, World, closer, open_world
 from tests.lab import Lab, eventually
 from tests.trap import HOW, Trap
@@ -50,7 +52,7 @@ async def test_each_call_fails_once(world: World, trap: Trap, job: Job) -> None:
 async def each_call_fails_once(world: World, trap: Trap, job: Job) -> None:
     number = 0
     for how in HOW:
-        passing = (*job.passing, RuntimeError) if how == "a defect" else job.passing
+        passing = (*DRIVER_ERRORS, RowsRefused, RuntimeError) if how == "a defect" else (*DRIVER_ERRORS, RowsRefused)
         for call in count(1):
             number += 1
             await job.prepare(world, number)
@@ -98,7 +100,9 @@ async def test_a_connection_is_ended_just_as_it_is_taken(
 
     monkeypatch.setattr(clients.postgres.PlainConnection, "fetch", fetch, raising=False)
     database = Database(PostgresSettings(dsn=world.lab.dsn))
-    running = asyncio.create_task(closer(database, 1).run() if job is CLOSING else PushAnnouncer(database).run(0.1))
+    announcer = OutboxWorker(AnnouncementOutbox(database, 0.1), database)
+    worker = closer(database, 1) if job is CLOSING else announcer
+    running = asyncio.create_task(worker.run())
 
     async def done() -> bool:
         assert not running.done(), running

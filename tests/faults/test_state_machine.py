@@ -43,7 +43,7 @@ from ops.seed import PRODUCTS, WISHLISTS, key_of
 from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import first_wishlist_id_for, item_id_for, share_id_for, share_token_of, uuid7_at
 from sinks.share_store import GROUP
-from streams.expiry_sweep import ExpirySweep
+from streams.shares.expiry import ExpirySweep
 from tests.lab import CODEC, event, open_database
 from tests.persist_system import Fate, Moment, System, placed
 from tests.share_model import ShareModel, Shop
@@ -295,7 +295,7 @@ class Sharing(RuleBasedStateMachine):
         )  # fmt: skip
         pool = await database.pool()
         try:
-            return await sweep.sweep(pool)
+            return await sweep.sweep()
         finally:
             await pool.close()
 

@@ -23,7 +23,7 @@ from schemas.event import EventType, ShareEvent
 from sinks.archive import EventArchive
 from sinks.archive_files import ArchiveReader
 from sinks.contract import Applied, Batch, Fenced, Move, Partition, PlacedEvent, Retry
-from streams.archive_sweep import ArchiveSweep
+from streams.archiving.sweep import ArchiveSweep
 from tests.lab import event, open_database
 from tests.service_proxy import open_proxy
 

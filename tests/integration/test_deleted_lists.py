@@ -30,8 +30,9 @@ from sinks.postgres import PostgresSink
 from sinks.previews import PreviewQueue
 from sinks.push import PushQueue
 from sinks.share_store import ShareStore
-from streams.ended_lists import EndedLists
-from streams.preview_purge import PreviewPurge
+from streams.outbox.worker import OutboxWorker
+from streams.previews.purging import PurgeOutbox
+from streams.shares.ended_lists import EndedListOutbox
 from tests.integration.test_purge import hook
 from tests.lab import event, open_database
 from tests.redis_database import empty_redis, redis_settings
@@ -106,10 +107,11 @@ async def test_links_of_a_deleted_list_end_where_postgresql_does_not_speak(world
     await world.pool.execute("DELETE FROM wishlists WHERE public_id = $1", LIST)
     told: list[object] = []
     async with hook([], told) as url:
-        ended = EndedLists(world.database, world.redis, ApiSettings(purge_url=url))
+        outbox = EndedListOutbox(world.redis, ApiSettings(purge_url=url))
+        ended = OutboxWorker(outbox, world.database)
         assert await ended.round() == 1
         assert await ended.round() == 0
-        await ended.close()
+        await outbox.close()
     assert [await is_buried(world, token) for token in (world.token, world.new_token)] == [True, True]
     assert not await is_buried(world, world.other_token)
     assert world.token in json.dumps(told)
@@ -119,11 +121,13 @@ async def test_links_of_a_deleted_list_end_where_postgresql_does_not_speak(world
 
 async def test_a_cdn_that_is_not_told_is_told_later(world: World) -> None:
     await world.pool.execute("DELETE FROM wishlists WHERE public_id = $1", LIST)
-    ended = EndedLists(world.database, world.redis, ApiSettings(purge_url="http://127.0.0.1:9/purge"))
-    assert await ended.round() == 0
+    outbox = EndedListOutbox(world.redis, ApiSettings(purge_url="http://127.0.0.1:9/purge"))
+    await OutboxWorker(outbox, world.database).round()
     assert await is_buried(world, world.token)
-    assert await world.pool.fetchval("SELECT count(*) FROM ended_lists") == 1
-    await ended.close()
+    [row] = await world.pool.fetch("SELECT reason, parked_at, lease_owner FROM ended_lists")
+    assert (row["parked_at"], row["lease_owner"]) == (None, None)
+    assert "hook" in row["reason"]
+    await outbox.close()
 
 
 async def test_pictures_of_a_deleted_list_go_and_their_rows_too(world: World) -> None:
@@ -133,7 +137,7 @@ async def test_pictures_of_a_deleted_list_go_and_their_rows_too(world: World) ->
         await store.put(key, b"a picture", "image/png")
     await world.pool.execute("UPDATE previews SET state = 'done', content_hash = $1", content)
     await world.pool.execute("DELETE FROM wishlists WHERE public_id = $1", LIST)
-    assert await PreviewPurge(world.database, store).round(world.pool) == 1
+    assert await OutboxWorker(PurgeOutbox(store), world.database).round() == 1
     assert not await store.exists(preview_key(world.token))
     assert not await store.exists(content_key(content))
     assert await store.exists(preview_key(world.other_token))
@@ -146,7 +150,7 @@ async def test_pictures_of_a_deleted_list_go_and_their_rows_too(world: World) ->
 async def test_later_events_of_a_deleted_list_are_skipped(world: World) -> None:
     before = await world.rows()
     await world.pool.execute("DELETE FROM wishlists WHERE public_id = $1", LIST)
-    await PreviewPurge(world.database, ObjectStore(ObjectStoreSettings())).round(world.pool)
+    await OutboxWorker(PurgeOutbox(ObjectStore(ObjectStoreSettings())), world.database).round()
     after = await world.rows()
     assert after == {table: count / 2 for table, count in before.items()}, "the other list's stay"
     counts = await world.pool.fetch("SELECT owner_id, views, items FROM digest_counts")

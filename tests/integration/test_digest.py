@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from clients.postgres import Database
-from clients.queue import Message, NotificationQueue, QueueError
+from clients.queue import Message, NotificationQueue, QueueError, Sent
 from clients.unsubscribe import UnsubscribeLinks, Wish
 from config.settings import DigestSettings, PostgresSettings, QueueSettings, UnsubscribeSettings
 from ops.seed import key_of
@@ -20,8 +20,9 @@ from schemas.ids import new_share_token
 from sinks.contract import Batch, Move, Partition
 from sinks.digest import DigestCounts
 from sinks.share_store import ShareStore
-from streams.digest_close import DigestCloser
-from streams.digest_relay import DigestRelay
+from streams.digests.closing import ClosingOutbox
+from streams.digests.sending import DigestOutbox
+from streams.outbox.worker import OutboxWorker
 from tests.lab import event, open_database
 from tests.notification_hub import take_all
 
@@ -46,7 +47,7 @@ class World:
     def __init__(self, database: Database, queue: QueueSettings) -> None:
         self.database, self.now = database, NOON
         self.sink, self.store = DigestCounts(database, "digest"), ShareStore(database, "store")
-        self.closer = DigestCloser(database, DigestSettings(most_shares=2), lambda: self.now)
+        self.closer = OutboxWorker(ClosingOutbox(database, DigestSettings(most_shares=2), lambda: self.now), database)
         self.queue = NotificationQueue(queue)
         self.settings = queue
         self.applied = 0
@@ -70,9 +71,10 @@ class World:
         """The outbox."""
         return await (await self.database.pool()).fetch("SELECT * FROM digests ORDER BY local_date")
 
-    def relay(self, queue: NotificationQueue | None = None) -> DigestRelay:
-        """A relay to the queue."""
-        return DigestRelay(self.database, DigestSettings(), queue or self.queue, LINKS, "https://vantage.com")
+    def relay(self, queue: NotificationQueue | None = None) -> OutboxWorker:
+        """A worker that sends to the queue."""
+        outbox = DigestOutbox(DigestSettings(), queue or self.queue, LINKS, "https://vantage.com")
+        return OutboxWorker(outbox, self.database)
 
     def received(self) -> list[dict[str, Any]]:
         """What the notification hub takes out of the queue."""
@@ -125,8 +127,8 @@ async def test_what_a_digest_says(world: World) -> None:
 async def test_it_reaches_the_queue_once_with_its_letter(world: World) -> None:
     await world.happen(looked(new_share_token(), "a"))
     await world.close(NOON + timedelta(hours=1))
-    assert await world.relay().send_some() == 1
-    assert await world.relay().send_some() == 0
+    assert await world.relay().round() == 1
+    assert await world.relay().round() == 0
     [message] = world.received()
     [row] = await world.rows()
     assert (message["notification_id"], message["type"]) == (str(row["id"]), "wishlist_share_digest")
@@ -140,7 +142,7 @@ async def test_it_reaches_the_queue_once_with_its_letter(world: World) -> None:
 class LosesAnswers(NotificationQueue):
     """The queue takes the messages, and the answer is lost."""
 
-    async def send(self, messages: Any) -> set[str]:
+    async def send(self, messages: Any) -> Sent:
         await super().send(messages)
         raise QueueError("no answer in time")
 
@@ -148,10 +150,10 @@ class LosesAnswers(NotificationQueue):
 async def test_an_answer_that_is_lost_is_no_second_digest(world: World) -> None:
     await world.happen(looked(new_share_token(), "a"))
     await world.close(NOON + timedelta(hours=1))
-    await world.relay(LosesAnswers(world.settings)).send_some()
+    await world.relay(LosesAnswers(world.settings)).round()
     pool = await world.database.pool()
     await pool.execute("UPDATE digests SET due_at = now() - interval '1 second'")
-    assert await world.relay().send_some() == 1
+    assert await world.relay().round() == 1
     ids = [message["notification_id"] for message in world.received()]
     assert len(set(ids)) == 1
     assert len(ids) == (1 if world.settings.is_fifo else 2), "a standard queue has both, under one id"
@@ -163,7 +165,7 @@ async def test_while_the_queue_is_away_digests_wait(world: World) -> None:
     await world.happen(looked(new_share_token(), "a"))
     await world.close(NOON + timedelta(hours=1))
     away = NotificationQueue(world.settings.model_copy(update={"endpoint_url": "http://127.0.0.1:9"}))
-    assert await world.relay(away).send_some() == 1
+    assert await world.relay(away).round() == 1
     [row] = await world.rows()
     assert (row["state"], row["attempts"]) == ("due", 1)
     assert row["due_at"] > datetime.now(UTC), "not at once again"
@@ -183,7 +185,8 @@ async def test_who_does_not_want_digests_gets_none_of_it(world: World) -> None:
     await world.happen(looked(new_share_token(), "a"))
     await world.close(NOON + timedelta(hours=1))
     await want(False)  # a second before it would be sent
-    assert await world.relay().send_some() == 0
+    await world.relay().round()
+    assert world.received() == []
     [row] = await world.rows()
     assert row["state"] == "dropped"
     await world.happen(looked(new_share_token(), "a"))
@@ -192,7 +195,7 @@ async def test_who_does_not_want_digests_gets_none_of_it(world: World) -> None:
     await world.happen(looked(new_share_token(), "b"))
     [_, digest] = await world.close(NOON + timedelta(days=2, hours=1))
     assert digest["totals"]["views"] == 1, "what nobody wanted to hear of is not told later"
-    assert await world.relay().send_some() == 1
+    assert await world.relay().round() == 1
     assert len(world.received()) == 1
 
 
@@ -241,7 +244,7 @@ async def test_one_bad_owner_holds_up_nobody(world: World) -> None:
     assert {digest["user_id"]: digest["totals"]["views"] for digest in digests} == {"user_maya": 300, "user_other": 1}
     maya = next(digest for digest in digests if digest["user_id"] == "user_maya")
     assert maya["more_shares"] == 298
-    while await world.relay().send_some():
+    while await world.relay().round():
         pass
     letters = {message["user_id"]: message["email"] for message in world.received()}
     assert letters.keys() == {"user_maya", "user_other"}
@@ -253,4 +256,4 @@ async def test_the_queue_is_made_once() -> None:
     assert await NotificationQueue(settings).ensure()
     assert not await NotificationQueue(settings).ensure()
     taken = await NotificationQueue(settings).send([Message(str(uuid4()), "g", "{}") for _ in range(10)])
-    assert len(taken) == 10
+    assert (len(taken.taken), taken.refused) == (10, {})

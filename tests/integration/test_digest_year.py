@@ -17,19 +17,22 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import orjson
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
 from clients.postgres import Database
-from clients.queue import Message, NotificationQueue, QueueError
+from clients.queue import Message, NotificationQueue, QueueError, Sent
 from clients.unsubscribe import UnsubscribeLinks
 from config.settings import DigestSettings, PostgresSettings, QueueSettings, UnsubscribeSettings
 from schemas.event import EventType, ShareEvent
 from schemas.ids import uuid7_at
 from sinks.contract import Batch, Move, Partition
 from sinks.digest import DigestCounts
-from streams.digest_close import Closed, DigestCloser
-from streams.digest_relay import DigestRelay
+from streams.digests.closing import ClosingOutbox
+from streams.digests.sending import DigestOutbox
+from streams.outbox.worker import OutboxWorker
 from tests.lab import event, open_database
 from tests.notification_hub import take_all
 
@@ -57,20 +60,19 @@ _SOME_DUE = """
 PARTITION = Partition("events", UUID(int=7), 0)
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """The worker is gone before it commits."""
 
 
-class Mortal(DigestCloser):
+class Mortal(ClosingOutbox):
     """Dies now and then, between its last statement and the commit."""
 
     dice = random.Random(5)
 
-    async def _close(self, *arguments: object) -> tuple[int, int]:
-        done = await super()._close(*arguments)  # type: ignore[arg-type]
-        if done[0] and self.dice.random() < 0.1:
+    async def _close(self, connection: PoolConnectionProxy, owners: Sequence[asyncpg.Record], now: datetime) -> None:
+        await super()._close(connection, owners, now)
+        if owners and self.dice.random() < 0.1:
             raise Killed
-        return done
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ async def play(database: Database, owners: int, views: int, begin: datetime, len
 
     now = begin
     sink = DigestCounts(database, f"digest-{begin:%j}")
-    closers = [Mortal(database, DigestSettings(), lambda: now) for _ in range(2)]
+    outbox = Mortal(database, DigestSettings(), lambda: now)
     await sink.positions({PARTITION: 0})
     while True:
         due = await pool.fetchval("SELECT min(due_at) FROM digest_owners WHERE is_pending")
@@ -145,10 +147,15 @@ async def play(database: Database, owners: int, views: int, begin: datetime, len
         else:
             now = max(now, due) + timedelta(seconds=dice.uniform(0, 20))
         while True:
+            closers = [OutboxWorker(outbox, database) for _ in range(2)]
             rounds = await asyncio.gather(*(closer.round() for closer in closers), return_exceptions=True)
-            played.deaths += sum(isinstance(one, Killed) for one in rounds)
-            assert all(isinstance(one, Closed | Killed) for one in rounds), rounds
-            if not any(isinstance(one, Killed) or one.days or one.planned for one in rounds):
+            deaths = sum(isinstance(one, Killed) for one in rounds)
+            assert all(isinstance(one, int | Killed) for one in rounds), rounds
+            if deaths:
+                played.deaths += deaths
+                # Nobody waits for the leases of the dead.
+                await pool.execute("UPDATE digest_owners SET lease_until = NULL WHERE lease_until IS NOT NULL")
+            if not any(rounds):
                 break
 
 
@@ -181,7 +188,7 @@ class Forgetful(NotificationQueue):
     dice = random.Random(6)
     lost = 0
 
-    async def send(self, messages: Sequence[Message]) -> set[str]:
+    async def send(self, messages: Sequence[Message]) -> Sent:
         taken = await super().send(messages)
         if self.dice.random() < 0.1:
             self.lost += len(messages)
@@ -197,7 +204,8 @@ async def test_around_a_change_of_clocks_each_digest_arrives_once(
     queue = Forgetful(QueueSettings(queue=f"digests-{uuid4().hex[:12]}.fifo"))
     await queue.ensure()
     links = UnsubscribeLinks(UnsubscribeSettings(), "https://vantage.com")
-    relays = [DigestRelay(database, DigestSettings(), queue, links, "https://vantage.com") for _ in range(2)]
+    outbox = DigestOutbox(DigestSettings(), queue, links, "https://vantage.com")
+    relays = [OutboxWorker(outbox, database) for _ in range(2)]
     pool = await database.pool()
     await pool.execute("UPDATE digests SET due_at = 'infinity' WHERE state = 'due'")
     received: list[dict[str, Any]] = []
@@ -206,7 +214,7 @@ async def test_around_a_change_of_clocks_each_digest_arrives_once(
             await pool.execute("UPDATE digests SET due_at = now() WHERE state = 'due' AND due_at < 'infinity'")
             != "UPDATE 0"
         ):
-            while any(await asyncio.gather(*(relay.send_some() for relay in relays))):
+            while any(await asyncio.gather(*(relay.round() for relay in relays))):
                 pass
         # Not before all of them are sent: the emulator forgets the ids of what is taken out, which SQS keeps for five
         # minutes. Nor long after: it looks at all that it holds whenever something is sent.

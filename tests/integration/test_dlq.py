@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from clients import metrics
 from clients.postgres import Database
-from config.settings import DlqSettings, PostgresSettings
+from config.settings import PostgresSettings
 from ops.cli import app
 from ops.dead_letters import audit, retention
 from schemas.event import EventType, ShareEvent
@@ -219,7 +219,7 @@ async def test_what_was_mended_is_applied_once_also_when_the_topic_has_forgotten
     assert list(await operator.ids()) == [one]
     assert (await operator.json("show", one))["event"]["event_id"] == str(view.event_id)
 
-    counter = DeadLetterCount(Database(PostgresSettings(dsn=lab.dsn)), DlqSettings())
+    counter = DeadLetterCount(Database(PostgresSettings(dsn=lab.dsn)))
     gauge = metrics.DEAD_LETTERS_OPEN.labels(of(lab, share_store.GROUP))
     await counter.count()
     assert gauge._value.get() == 1

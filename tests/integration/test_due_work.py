@@ -25,7 +25,7 @@ def late() -> dict[str, float | None]:
 async def test_late_work_is_measured_and_forgotten() -> None:
     async with open_database(f"due_{uuid4().hex[:12]}") as dsn:
         database = Database(PostgresSettings(dsn=dsn))
-        pool, measuring = await database.pool(), LateWork(database, 1)
+        pool, measuring = await database.pool(), LateWork(database)
         await measuring.measure()
         assert late() == {}
         await outbox.append(pool, CODEC, event())

@@ -14,11 +14,13 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 from confluent_kafka import Consumer, TopicPartition
 
 from clients import outbox
 from clients.log_ends import LogEnds
 from clients.outbox import OutboxRelay
+from clients.periodic import JobBoard, every
 from clients.postgres import Database
 from clients.producer import BrokerUnavailable, EventProducer
 from config.settings import ExpirySettings, PostgresSettings
@@ -26,7 +28,7 @@ from ops.seed import key_of
 from schemas.event import EventType, ShareEvent
 from schemas.ids import expiry_event_id, new_share_token, share_id_for
 from sinks.share_store import GROUP
-from streams.expiry_sweep import ExpirySweep, expire
+from streams.shares.expiry import ExpirySweep, expire
 from tests.lab import CODEC, Lab, event, event_of, eventually, open_lab
 
 EXPIRED = int(os.environ.get("FAULT_EXPIRED", "10000"))
@@ -53,6 +55,12 @@ def sweep_of(lab: Lab) -> ExpirySweep:
         group=group(lab),
         settings=ExpirySettings(every_seconds=0.2, grace_seconds=0),
     )
+
+
+async def due(connection: asyncpg.Connection | PoolConnectionProxy) -> list[UUID]:
+    """The expired shares that nobody has announced."""
+    rows = await connection.fetch("SELECT id FROM wishlist_shares WHERE expires_at <= now() AND expired_at IS NULL")
+    return [row["id"] for row in rows]
 
 
 async def shares(lab: Lab, count: int, expired: timedelta = timedelta(hours=1)) -> None:
@@ -100,7 +108,7 @@ async def all_sent(lab: Lab, within: float = 120) -> None:
 
 async def expired_now(lab: Lab) -> int:
     async with lab.pool.acquire() as connection:
-        return await expire(connection, CODEC, datetime.now(UTC))
+        return await expire(connection, CODEC, datetime.now(UTC), await due(connection))
 
 
 async def test_each_expiry_once_by_two_workers_and_nothing_else(lab: Lab) -> None:
@@ -177,7 +185,7 @@ async def test_a_kill_before_the_commit_leaves_neither_mark_nor_event(lab: Lab) 
     connection = await asyncpg.connect(lab.dsn)
     transaction = connection.transaction()
     await transaction.start()
-    assert await expire(connection, CODEC, datetime.now(UTC)) == 3
+    assert await expire(connection, CODEC, datetime.now(UTC), await due(connection)) == 3
     assert await expired_now(lab) == 0, "they are being expired by somebody else"
     connection.terminate()
 
@@ -247,7 +255,7 @@ async def test_a_new_expiry_that_the_share_store_has_not_applied_is_heeded(lab: 
     await shares(lab, 1)
     token = await lab.pool.fetchval("SELECT share_token FROM wishlist_shares")
     lab.produce_events([event(EventType.SETTINGS_CHANGED, token, expires_at=NOW + timedelta(days=7))])
-    sweeping = asyncio.create_task(sweep_of(lab).sweep(lab.pool))
+    sweeping = asyncio.create_task(sweep_of(lab).sweep())
     done, _ = await asyncio.wait([sweeping], timeout=2)
     assert not done, "it waits for the share store"
     # This worker's own sweep comes long after: what is looked at is the one that waits.
@@ -276,7 +284,7 @@ async def test_the_outbox_keeps_a_shares_order_whatever_fails(lab: Lab) -> None:
     await outbox.append(lab.pool, CODEC, *said)
     producer = Flaky(lab.kafka, CODEC)
     await producer.start()
-    relay = asyncio.create_task(OutboxRelay(lab.pool, producer).run())
+    relay = asyncio.create_task(every(0.5, OutboxRelay(lab.pool, producer).round, name="relay", board=JobBoard()))
 
     async def empty() -> bool:
         return not await lab.pool.fetchval("SELECT count(*) FROM event_outbox")

@@ -8,11 +8,12 @@ import io
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 from PIL import Image
 from redis.asyncio import Redis
@@ -26,6 +27,7 @@ from cards.template import ASSETS, FALLBACK_PICTURE
 from cards.thumbnails import Thumbnails
 from clients import breaker_board
 from clients.objects import ObjectStore, preview_key
+from clients.periodic import JobBoard, every
 from clients.postgres import Database
 from config.settings import BreakerSettings, ObjectStoreSettings, PostgresSettings, RendererSettings
 from ops.seed import key_of
@@ -33,8 +35,10 @@ from schemas.event import EventType, ShareEvent
 from schemas.ids import new_share_token, share_id_for
 from sinks.contract import Batch, Move, Partition
 from sinks.previews import PreviewQueue
-from streams.preview_fallback import FallbackCards
-from streams.preview_relay import PreviewRelay
+from streams.outbox.worker import OutboxWorker
+from streams.previews.fallback import FallbackOutbox
+from streams.previews.gate import RendererGate
+from streams.previews.rendering import RenderOutbox
 from tests.lab import Lab, event, eventually, open_lab
 from tests.redis_database import empty_redis, redis_settings
 
@@ -187,21 +191,23 @@ async def test_the_operator_can_stop_rendering(lab: Lab, renderer: Renderer, red
 @asynccontextmanager
 async def relaying(lab: Lab, renderer: Renderer, open_seconds: float = WAIT) -> AsyncIterator[None]:
     """A relay at work."""
-    fallback = FallbackCards(Thumbnails(SafeFetcher(frozenset()), THUMBNAILS), ObjectStore(ObjectStoreSettings()))
-    relay = PreviewRelay(
-        Database(PostgresSettings(dsn=lab.dsn)),
-        RendererSettings(url=renderer.url, relay_renders=1),
-        BreakerSettings(wait_duration_in_open_state_seconds=open_seconds),
-        redis_settings("breaker"),
-        fallback,
-    )
-    running = asyncio.create_task(relay.run())
-    try:
-        yield
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await fallback.aclose()
+    database, board = Database(PostgresSettings(dsn=lab.dsn)), JobBoard()
+    settings = RendererSettings(url=renderer.url, relay_renders=1)
+    gate = RendererGate(BreakerSettings(wait_duration_in_open_state_seconds=open_seconds), redis_settings("breaker"))
+    pictures, store = Thumbnails(SafeFetcher(frozenset()), THUMBNAILS), ObjectStore(ObjectStoreSettings())
+    async with (
+        httpx.AsyncClient(base_url=renderer.url, timeout=10) as http,
+        aclosing(FallbackOutbox(database, gate, pictures, store)) as fallback,
+    ):
+        running = [asyncio.create_task(every(0.0, gate.tell, name="board", board=board))]
+        for outbox in (RenderOutbox(database, settings, gate, http), fallback):
+            running.append(asyncio.create_task(OutboxWorker(outbox, database, board).run()))
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
 
 async def closed(redis: Redis) -> bool:

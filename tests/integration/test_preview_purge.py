@@ -13,7 +13,8 @@ from clients.postgres import Database
 from config.settings import ObjectStoreSettings, PostgresSettings
 from ops.seed import key_of
 from schemas.ids import new_share_token, share_id_for
-from streams.preview_purge import PreviewPurge
+from streams.outbox.worker import OutboxWorker
+from streams.previews.purging import PurgeOutbox
 from tests.lab import Lab, eventually, open_lab
 
 
@@ -28,7 +29,7 @@ async def test_withdrawn_pictures_go_and_others_stay(lab: Lab) -> None:
     withdrawn = await picture(lab, store, "withdrawn")
     rendering = await picture(lab, store, "withdrawn", leased=True)
     done = await picture(lab, store, "done")
-    running = asyncio.create_task(PreviewPurge(Database(PostgresSettings(dsn=lab.dsn)), store).run())
+    running = asyncio.create_task(OutboxWorker(PurgeOutbox(store), Database(PostgresSettings(dsn=lab.dsn))).run())
     try:
         await eventually(lambda: gone(store, withdrawn), 10, "the picture is removed")
         assert await store.exists(path(rendering)), "it may come yet, and would then stay for good"

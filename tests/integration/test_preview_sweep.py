@@ -15,8 +15,9 @@ from ops.seed import key_of
 from schemas.event import EventType
 from schemas.ids import new_share_token, share_id_for, uuid7
 from sinks.previews import GROUP
-from streams.preview_purge import PreviewPurge
-from streams.preview_sweep import sweep
+from streams.outbox.worker import OutboxWorker
+from streams.previews.purging import PurgeOutbox
+from streams.previews.sweep import PreviewSweep
 from tests.lab import Lab, event, eventually, open_lab
 
 SETTINGS = SweepSettings()
@@ -59,8 +60,7 @@ async def state_of(lab: Lab, token: str) -> str:
 
 
 async def swept(lab: Lab) -> dict[str, int]:
-    async with lab.pool.acquire() as connection:
-        return await sweep(connection, SETTINGS)
+    return await PreviewSweep(Database(PostgresSettings(dsn=lab.dsn)), SETTINGS).sweep()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ async def test_a_swept_picture_leaves_the_bucket_and_the_next_view_asks_for_it_a
     for one in (token, kept):
         await store.put(preview_key(one), b"a picture", "image/png")
     await swept(lab)
-    purge = asyncio.create_task(PreviewPurge(Database(PostgresSettings(dsn=lab.dsn)), store).run())
+    purge = asyncio.create_task(OutboxWorker(PurgeOutbox(store), Database(PostgresSettings(dsn=lab.dsn))).run())
 
     async def gone() -> bool:
         return not await store.exists(preview_key(token))

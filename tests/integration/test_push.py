@@ -14,15 +14,16 @@ from clients import metrics
 from clients.apns import ApnsGateway
 from clients.fcm import FcmGateway
 from clients.postgres import Database
+from clients.push_gateway import PushGateway
 from config.settings import ApnsSettings, FcmSettings, PostgresSettings, PushSettings
 from ops.seed import key_of
 from schemas.event import EventType, ShareEvent
 from schemas.ids import new_share_token
 from sinks.contract import Batch, Move, Partition
 from sinks.push import PushQueue
-from streams import push_relay
-from streams.push_announce import PushAnnouncer
-from streams.push_relay import PushRelay
+from streams.outbox.worker import OutboxWorker
+from streams.pushes.announcing import AnnouncementOutbox
+from streams.pushes.sending import DeliveryOutbox
 from tests.lab import event, eventually, open_database, rows_read
 from tests.push_services import PushServices, device_token
 
@@ -39,10 +40,14 @@ class World:
         self.database, self.services = database, services
         self.sink = PushQueue(database, "push", settings)
         self.now: datetime | None = None  # the true time
-        self.announcer = PushAnnouncer(database, self.clock)
+        self.announcer = OutboxWorker(AnnouncementOutbox(database, 1.0, self.clock), database)
+        self.gateways: dict[str, PushGateway] = {
+            "android": FcmGateway(FcmSettings()),
+            "ios": ApnsGateway(ApnsSettings()),
+        }
         self.relays = {
-            "android": PushRelay(database, settings, "android", FcmGateway(FcmSettings()), LISTS),
-            "ios": PushRelay(database, settings, "ios", ApnsGateway(ApnsSettings()), LISTS),
+            platform: OutboxWorker(DeliveryOutbox(database, settings, platform, gateway, LISTS), database)
+            for platform, gateway in self.gateways.items()
         }
         self.applied = 0
 
@@ -70,8 +75,8 @@ class World:
         """Announce what is due, and send all that is due then."""
         await self.announcer.round()
         for relay in self.relays.values():
-            while await relay.start_some():
-                await relay.settle()
+            while await relay.round():
+                pass
 
     async def due_now(self) -> None:
         """Nobody waits for a pause to pass."""
@@ -107,8 +112,8 @@ async def world(database: Database, services: PushServices) -> AsyncIterator[Wor
     # By no clock is it night.
     await world.sql("UPDATE users SET quiet_start = NULL, quiet_end = NULL")
     yield world
-    for relay in world.relays.values():
-        await relay.close()
+    for gateway in world.gateways.values():
+        await gateway.close()
 
 
 def added(product: str = "prod_1a2b3c", **fields: Any) -> ShareEvent:
@@ -220,8 +225,8 @@ async def test_what_waits_is_not_looked_through_for_each_push(world: World) -> N
     await world.sql("ANALYZE users, devices, pushes, push_deliveries")
     async with (await world.database.pool()).acquire() as connection, connection.transaction():
         before = await rows_read(connection, "push_deliveries")
-        rows = await connection.fetch(push_relay._TAKE, "android", "us", 60.0, 5, 86_400.0)
-        assert {row["state"] for row in rows} == {"due"}
+        rows = await connection.fetch(DeliveryOutbox.claim_sql, "us", 60.0, 5, "android", 86_400.0)
+        assert {row["unwanted"] for row in rows} == {None}
         assert len(rows) == 5
         assert await rows_read(connection, "push_deliveries") - before < 50
 
@@ -316,12 +321,13 @@ async def test_an_owner_without_devices_is_nobody_to_wait_for(world: World) -> N
 async def test_two_workers_tell_each_device_once(world: World) -> None:
     phones = [await world.device("ios") for _ in range(30)]
     settings = PushSettings()
-    second = PushRelay(world.database, settings, "ios", ApnsGateway(ApnsSettings()), LISTS)
+    gateway = ApnsGateway(ApnsSettings())
+    second = OutboxWorker(DeliveryOutbox(world.database, settings, "ios", gateway, LISTS), world.database)
     await world.happen(added())
-    other = PushAnnouncer(world.database)
+    other = OutboxWorker(AnnouncementOutbox(world.database, 1.0), world.database)
     await asyncio.gather(world.announcer.round(), other.round())
     for _ in range(3):
         await asyncio.gather(world.relays["ios"].start_some(), second.start_some())
         await asyncio.gather(world.relays["ios"].settle(), second.settle())
-    await second.close()
+    await gateway.close()
     assert [len(await world.bodies(phone)) for phone in phones] == [1] * 30

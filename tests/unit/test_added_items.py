@@ -11,6 +11,7 @@ import pytest
 
 from api import items
 from api.services import Services
+from clients.faults import Unavailable
 from tests.lab import event
 
 USER, ITEM = "user_robin", "item_1"
@@ -35,7 +36,7 @@ class Publisher:
 
     async def publish(self, *_: object, **__: object) -> None:
         if self.is_away:
-            raise ConnectionRefusedError
+            raise Unavailable("PostgreSQL", "away")
 
 
 class NoRows:
@@ -70,7 +71,7 @@ async def test_what_was_sent_is_listed() -> None:
 async def test_what_could_not_be_sent_is_not_listed_until_it_is() -> None:
     api = services()
     cast(Publisher, api.publisher).is_away = True
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(Unavailable):
         await add(api)
     assert await listed(api) == []
     cast(Publisher, api.publisher).is_away = False

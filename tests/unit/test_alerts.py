@@ -16,7 +16,7 @@ from clients import metrics  # registers every metric of ours
 from ops.doctor.checks import CHECKS
 from ops.doctor.groups import OTHERS_TARGET, TARGETS, groups
 from sinks import archive, bigquery, digest
-from streams.breaker import State
+from streams.previews.breaker import State
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CACHED = Path(__file__).parents[2] / ".state" / "cache" / "promtool" / "usr" / "bin" / "promtool"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from config.settings import BreakerSettings
-from streams.breaker import NOT_ENOUGH_CALLS, CircuitBreaker, State
+from streams.previews.breaker import NOT_ENOUGH_CALLS, CircuitBreaker, State
 
 # The defaults, whatever the environment of a development stack says.
 SPEC = BreakerSettings.model_construct()

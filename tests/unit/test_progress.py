@@ -14,6 +14,7 @@ import pytest
 from faust.types import TP
 
 from clients import metrics
+from clients.periodic import JobBoard
 from config.settings import StreamSettings
 from sinks.contract import Retry
 from streams import health
@@ -265,7 +266,7 @@ def test_who_restarts_looks_at_livez(state: str, healthz: int, livez: int) -> No
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    health.serve(worker, worker.watch, SETTINGS.model_copy(update={"metrics_port": port}))
+    health.serve(worker, worker.watch, SETTINGS.model_copy(update={"metrics_port": port}), JobBoard())
     for path, status in (("healthz", healthz), ("livez", livez)):
         try:
             with urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as answer:

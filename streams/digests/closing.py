@@ -1,14 +1,12 @@
 """Closes owners' days at nine by their own clocks: what is counted by then becomes a digest in the outbox.
 
-Closing is one transaction for many owners. Whatever ends it early leaves everything as it was; two at once take
-different owners.
+Closing is one transaction for many owners. An end at any point leaves everything as it was; an owner whose day cannot
+be closed costs the others some more transactions.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
@@ -18,25 +16,21 @@ import orjson
 from asyncpg.pool import PoolConnectionProxy
 
 from clients import metrics
-from clients.logs import get_logger
-from clients.postgres import FAULTS, Database
+from clients.outbox_rows import Done, Outcome
+from clients.postgres import Database
 from config.settings import DigestSettings
 from notifications.digest import by_owner, content_of, digest_id
 from notifications.schedule import day_to_close, next_close
+from streams.outbox.outbox import Outbox, Row
+from streams.outboxes import DIGEST_DAYS
 from streams.owner_zone import owner_zone
 
-_AT_ONCE = 500
-_RETRY_SECONDS = 1.0
-
-_UNPLANNED = """
-    SELECT o.owner_id, o.last_day, u.time_zone FROM digest_owners o JOIN users u ON u.id = o.owner_id
-    WHERE o.is_pending AND o.due_at IS NULL LIMIT $1 FOR UPDATE OF o SKIP LOCKED"""
-_DUE = """
-    SELECT o.owner_id, o.last_day, u.time_zone, u.locale, u.public_id, u.display_name,
+_CLAIMED = """
+    SELECT o.owner_id, o.due_at, o.last_day, u.time_zone, u.locale, u.public_id, u.display_name,
            coalesce(p.enabled, true) AS wanted
     FROM digest_owners o JOIN users u ON u.id = o.owner_id
     LEFT JOIN notification_preferences p ON (p.user_id, p.category, p.channel) = (u.id, 'social', 'digest')
-    WHERE o.is_pending AND o.due_at <= $2 ORDER BY o.due_at LIMIT $1 FOR UPDATE OF o SKIP LOCKED"""
+    WHERE o.owner_id = ANY($1::uuid[]) AND o.lease_owner = $2 ORDER BY o.owner_id FOR UPDATE OF o"""
 # Only the shares that are named need titles; those are few of what an owner may have.
 _TITLES = """
     SELECT s.id, w.title FROM wishlist_shares s JOIN wishlists w ON w.id = s.wishlist_id WHERE s.id = ANY($1::uuid[])"""
@@ -46,72 +40,65 @@ _DAYS_BEFORE = """
     JOIN digests d ON d.owner_id = of.owner_id AND d.local_date = of.day - 1"""
 
 
-@dataclass(frozen=True)
-class Closed:
-    """What one round did: days closed, digests written, owners planned."""
+class ClosingOutbox(Outbox):
+    """One row an owner with counts: unplanned, or to be closed at ``due_at``. *clock* tells the time (aware)."""
 
-    days: int
-    digests: int
-    planned: int
-
-
-class DigestCloser:
-    """*clock* says what time it is (aware)."""
+    table = DIGEST_DAYS
+    claim_sql = """
+        UPDATE digest_owners
+        SET lease_owner = $1, lease_until = now() + make_interval(secs => $2), attempts = attempts + 1
+        WHERE owner_id IN (
+            SELECT owner_id FROM digest_owners
+            WHERE is_pending AND parked_at IS NULL AND coalesce(due_at, '-infinity') <= $4
+              AND (lease_until IS NULL OR lease_until < now())
+            ORDER BY coalesce(due_at, '-infinity') LIMIT $3 FOR UPDATE SKIP LOCKED)
+        RETURNING owner_id AS id, lease_owner, attempts, failures"""
+    done = None
+    batch = 500
 
     def __init__(
         self, database: Database, settings: DigestSettings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
+        self.idle_seconds = settings.check_seconds
         self._database = database
         self._settings = settings
         self._clock = clock
 
-    async def run(self) -> None:
-        """Close until cancelled."""
-        while True:
-            try:
-                done = await self.round()
-                if not done.days and not done.planned:
-                    await asyncio.sleep(self._settings.check_seconds)
-            except FAULTS as error:
-                get_logger().warning("closing days waits", error=f"{type(error).__name__}: {error}")
-                await asyncio.sleep(_RETRY_SECONDS)
+    def claim_arguments(self) -> tuple[object, ...]:
+        """See :meth:`streams.outbox.outbox.Outbox.claim_arguments`."""
+        return (self._clock(),)
 
-    async def round(self) -> Closed:
-        """Plan those who are not planned, close those who are due; a batch of each."""
+    async def handle(self, rows: Sequence[Row]) -> Sequence[Outcome]:
+        """See :meth:`streams.outbox.outbox.Outbox.handle`: plan the owners without a plan, close the others' days."""
         now = self._clock()
-        async with (await self._database.pool()).acquire() as connection:
-            async with connection.transaction():
-                planned = await self._plan(connection, await connection.fetch(_UNPLANNED, _AT_ONCE), now)
-            async with connection.transaction():
-                days, digests = await self._close(connection, await connection.fetch(_DUE, _AT_ONCE, now), now)
-        return Closed(days, digests, planned)
+        async with (await self._database.pool()).acquire() as connection, connection.transaction():
+            owners = await connection.fetch(_CLAIMED, [row["id"] for row in rows], rows[0]["lease_owner"])
+            await self._plan(connection, [owner for owner in owners if owner["due_at"] is None], now)
+            await self._close(connection, [owner for owner in owners if owner["due_at"] is not None], now)
+        return [Done()] * len(rows)
 
-    async def _plan(self, connection: PoolConnectionProxy, owners: Sequence[asyncpg.Record], now: datetime) -> int:
-        if owners:
-            await connection.execute(
-                """UPDATE digest_owners o SET due_at = of.due_at FROM unnest($1::uuid[], $2::timestamptz[])
-                   AS of(owner_id, due_at) WHERE o.owner_id = of.owner_id""",
-                [owner["owner_id"] for owner in owners],
-                [
-                    next_close(now, owner_zone(owner["time_zone"], metrics.DIGESTS), owner["last_day"])
-                    for owner in owners
-                ],
-            )
-        return len(owners)
+    async def _plan(self, connection: PoolConnectionProxy, owners: Sequence[asyncpg.Record], now: datetime) -> None:
+        if not owners:
+            return
+        await connection.execute(
+            """UPDATE digest_owners o SET due_at = of.due_at, attempts = 0, failures = 0, reason = NULL,
+                      traceback = NULL, lease_owner = NULL, lease_until = NULL
+               FROM unnest($1::uuid[], $2::timestamptz[]) AS of(owner_id, due_at) WHERE o.owner_id = of.owner_id""",
+            [owner["owner_id"] for owner in owners],
+            [next_close(now, owner_zone(owner["time_zone"], metrics.DIGESTS), owner["last_day"]) for owner in owners],
+        )
 
-    async def _close(
-        self, connection: PoolConnectionProxy, owners: Sequence[asyncpg.Record], now: datetime
-    ) -> tuple[int, int]:
+    async def _close(self, connection: PoolConnectionProxy, owners: Sequence[asyncpg.Record], now: datetime) -> None:
         found = [
             (owner, day_to_close(now, owner_zone(owner["time_zone"], metrics.DIGESTS), owner["last_day"]))
             for owner in owners
         ]
-        # Whose clock shows another day by now, after a pause of ours or a move of theirs: their next nine.
+        # After a pause of ours or a move of theirs an owner's clock may show another day: then their next nine.
         await self._plan(connection, [owner for owner, day in found if day is None], now)
         closing = {owner["owner_id"]: owner for owner, day in found if day is not None}
         days = {owner["owner_id"]: day for owner, day in found if day is not None}
         if not closing:
-            return 0, 0
+            return
         ids, dates = list(days), list(days.values())
         contents = await self._contents(connection, ids, dates)
         written = [owner for owner in ids if contents[owner] is not None and closing[owner]["wanted"]]
@@ -126,14 +113,14 @@ class DigestCloser:
             now,
         )
         await connection.execute(
-            """UPDATE digest_owners o SET is_pending = false, due_at = NULL, last_day = of.day
+            """UPDATE digest_owners o SET is_pending = false, due_at = NULL, last_day = of.day, attempts = 0,
+                      failures = 0, reason = NULL, traceback = NULL, lease_owner = NULL, lease_until = NULL
                FROM unnest($1::uuid[], $2::date[]) AS of(owner_id, day) WHERE o.owner_id = of.owner_id""",
             ids,
             dates,
         )
         metrics.DIGESTS.labels("written").inc(len(written))
         metrics.DIGESTS.labels("not_wanted").inc(sum(not owner["wanted"] for owner in closing.values()))
-        return len(closing), len(written)
 
     async def _contents(
         self, connection: PoolConnectionProxy, owners: Sequence[UUID], dates: Sequence[date]

@@ -8,7 +8,9 @@ the broker's word and its own note of it; the event's id is derived from share a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -16,11 +18,13 @@ from asyncpg.pool import PoolConnectionProxy
 from clients import metrics, outbox
 from clients.log_ends import LogEnds
 from clients.logs import get_logger
-from clients.postgres import FAULTS, Database
+from clients.postgres import Database
 from config.settings import ExpirySettings
 from schemas.codec import Codec
 from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import expiry_event_id
+from streams.outbox.job_rows import JobRows
+from streams.outboxes import EXPIRIES
 
 _AT_ONCE = 500
 # Expiries that may wait in the outbox: what owners do is sent through it too, and must not stand behind a day of them.
@@ -28,14 +32,20 @@ _MOST_WAITING = 2_000
 _PAUSE_SECONDS = 0.2
 _APPLIED_WITHIN_SECONDS = 60.0
 
-# What the share store writes when the event comes back to it is the same. A share whose events wait in the outbox
-# may have a later expiry among them.
-_EXPIRE = """
+_IS_DUE = "s.expires_at <= $1 AND s.expired_at IS NULL AND NOT s.is_revoked"
+# A share with events in the outbox may have a later expiry among them.
+_DUE = f"""
+    SELECT s.id::text FROM wishlist_shares s
+    WHERE {_IS_DUE} AND NOT EXISTS (SELECT FROM event_outbox o WHERE o.share_token = s.share_token)
+      AND s.id::text <> ALL($3::text[])
+    ORDER BY s.expires_at LIMIT $2"""
+# The share store writes the same when the event comes back to it.
+_EXPIRE = f"""
     WITH due AS (
         SELECT s.id FROM wishlist_shares s
-        WHERE s.expires_at <= $1 AND s.expired_at IS NULL AND NOT s.is_revoked
+        WHERE s.id = ANY($2::uuid[]) AND {_IS_DUE}
           AND NOT EXISTS (SELECT FROM event_outbox o WHERE o.share_token = s.share_token)
-        ORDER BY s.expires_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED)
+        ORDER BY s.expires_at FOR UPDATE OF s SKIP LOCKED)
     UPDATE wishlist_shares s SET expired_at = date_trunc('milliseconds', s.expires_at),
            updated_at = greatest(s.updated_at, date_trunc('milliseconds', s.expires_at))
     FROM due WHERE s.id = due.id
@@ -44,13 +54,15 @@ _WAITING = "SELECT count(*) FROM (SELECT FROM event_outbox WHERE event_type = $1
 _WATERMARKS = "SELECT partition, next_offset FROM watermarks WHERE consumer_group = $1 AND topic = $2"
 
 
-async def expire(connection: asyncpg.Connection | PoolConnectionProxy, codec: Codec, until: datetime) -> int:
-    """Mark a batch of shares that had expired by *until* and put their events into the outbox; how many.
+async def expire(
+    connection: asyncpg.Connection | PoolConnectionProxy, codec: Codec, until: datetime, shares: Sequence[UUID]
+) -> int:
+    """Mark those of *shares* that had expired by *until* and put their events into the outbox; how many.
 
-    The row's lock decides against an owner who moves the expiry: who comes second sees what the first has done.
+    The row's lock decides against an owner who moves the expiry: the second sees what the first has done.
     """
     async with connection.transaction():
-        rows = await connection.fetch(_EXPIRE, until, _AT_ONCE)
+        rows = await connection.fetch(_EXPIRE, until, shares)
         await outbox.append(connection, codec, *map(_event, rows))
     metrics.SHARES_EXPIRED.inc(len(rows))
     return len(rows)
@@ -84,18 +96,11 @@ class ExpirySweep:
         self._topic = topic
         self._group = group
         self._settings = settings
+        self._rows = JobRows(database, EXPIRIES)
 
-    async def run(self) -> None:
-        """Sweep until cancelled."""
-        while True:
-            try:
-                await self.sweep(await self._database.pool())
-            except FAULTS as error:
-                get_logger().warning("the expiry sweep waits", error=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(self._settings.every_seconds)
-
-    async def sweep(self, pool: asyncpg.Pool) -> int:
+    async def sweep(self) -> int:
         """Announce every share that has expired by now; how many: none where the share store lags behind."""
+        pool = await self._database.pool()
         until: datetime = await pool.fetchval("SELECT now() - make_interval(secs => $1)", self._settings.grace_seconds)
         if behind := await self._behind(pool):
             get_logger().warning("the expiry sweep waits", error=behind)
@@ -105,10 +110,14 @@ class ExpirySweep:
             if await pool.fetchval(_WAITING, EventType.EXPIRED, _MOST_WAITING) >= _MOST_WAITING:
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            async with pool.acquire() as connection:
-                expired = await expire(connection, self._codec, until)
-            swept += expired
-            if expired < _AT_ONCE:
+            due = [row["id"] for row in await pool.fetch(_DUE, until, _AT_ONCE, await self._rows.blocked())]
+
+            async def announce(shares: Sequence[str]) -> None:
+                async with pool.acquire() as connection:
+                    await expire(connection, self._codec, until, [UUID(share) for share in shares])
+
+            swept += await self._rows.work(due, announce)
+            if len(due) < _AT_ONCE:
                 break
         if swept:
             get_logger().info("shares expired", shares=swept)

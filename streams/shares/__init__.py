@@ -1,0 +1,1 @@
+"""Background work on shares: announcing expiries, ending the links of deleted lists."""

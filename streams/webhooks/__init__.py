@@ -1,0 +1,1 @@
+"""Background work of the agent ``webhook``: calling webhooks, giving up late calls."""
