@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +12,8 @@ from typing import Any
 
 import grpc
 from google.api_core.client_options import ClientOptions
-from google.api_core.exceptions import GoogleAPICallError, NotFound
+from google.api_core.exceptions import InvalidArgument, NotFound
 from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import BigQueryWriteClient, types
 from google.cloud.bigquery_storage_v1.services.big_query_write.transports import BigQueryWriteGrpcTransport
@@ -22,6 +22,10 @@ from google.rpc import code_pb2
 from clients.bigquery_rows import RowFormat
 from clients.faults import Unavailable
 from config.settings import WarehouseSettings
+
+# BigQuery takes 10 MB in one append (quotas, "Storage Write API"); the rest of the request is kept free.
+LARGEST_APPEND_BYTES = 9_500_000
+_ROW_OVERHEAD_BYTES = 5
 
 SCHEMAS = Path(__file__).parent.parent / "schemas" / "bigquery"
 
@@ -35,6 +39,15 @@ class WarehouseError(Unavailable):
 
 class RowsRefused(ValueError):
     """BigQuery will never take these rows; none of them was written."""
+
+
+@contextmanager
+def _outages() -> Iterator[None]:
+    """Whatever Google's clients raise leaves as :class:`WarehouseError`: they let errors of five libraries through."""
+    try:
+        yield
+    except Exception as error:
+        raise WarehouseError(f"{type(error).__name__}: {error}") from error
 
 
 @dataclass
@@ -86,28 +99,27 @@ class Warehouse:
     def query(self, sql: str, parameters: Sequence[Any] = (), within: float | None = None) -> list[dict[str, Any]]:
         """The rows of *sql*, waited for *within* seconds, by default as for any answer."""
         config = bigquery.QueryJobConfig(query_parameters=list(parameters))
-        try:
+        with _outages():
             rows = self.rest.query(sql, job_config=config, timeout=self.settings.timeout_seconds)
             return [dict(row) for row in rows.result(timeout=within or self.settings.timeout_seconds)]
-        except (GoogleAPICallError, GoogleAuthError, OSError) as error:
-            raise WarehouseError(f"{type(error).__name__}: {error}") from error
 
     def open_stream(self, table: str) -> WriteStream:
         """A new committed stream into *table*."""
         parent = f"projects/{self.settings.project}/datasets/{self.settings.dataset}/tables/{table}"
         wanted = types.WriteStream(type_=types.WriteStream.Type.COMMITTED)
-        try:
+        with _outages():
             made = self._writer.create_write_stream(parent=parent, write_stream=wanted, **self._one_try)
-        except (GoogleAPICallError, GoogleAuthError, OSError) as error:
-            raise WarehouseError(f"{type(error).__name__}: {error}") from error
         return WriteStream(made.name)
 
     def append(self, stream: WriteStream, rows: Sequence[bytes], form: RowFormat) -> None:
         """Append *rows* where the stream stands, or find that they stand there already.
 
-        Raises :class:`RowsRefused` where the rows themselves are at fault. After any other error their fate is open
-        until :meth:`finish` tells it.
+        Raises :class:`RowsRefused` where the rows themselves are at fault, and where they are too many bytes for one
+        append: fewer of them may be taken. After any other error their fate is open until :meth:`finish` tells it.
         """
+        size = sum(len(row) + _ROW_OVERHEAD_BYTES for row in rows)
+        if size > LARGEST_APPEND_BYTES:
+            raise RowsRefused(f"{len(rows):,} rows of {size:,} bytes; an append takes {LARGEST_APPEND_BYTES:,}")
         request = types.AppendRowsRequest(
             write_stream=stream.name,
             offset=stream.next_offset,
@@ -117,15 +129,20 @@ class Warehouse:
             ),
         )
         try:
-            answers = list(self._writer.append_rows(iter([request]), **self._one_try))
-        except (GoogleAPICallError, GoogleAuthError, OSError) as error:
-            raise WarehouseError(f"{type(error).__name__}: {error}") from error
+            with _outages():
+                answers = list(self._writer.append_rows(iter([request]), **self._one_try))
+        except WarehouseError as error:
+            if isinstance(error.__cause__, InvalidArgument):
+                raise RowsRefused(str(error.__cause__)) from error
+            raise
         if not answers:
             raise WarehouseError("the append was not answered")
         answer = answers[0]
         if answer.row_errors:
             first = answer.row_errors[0]
             raise RowsRefused(f"row {first.index}: {first.message}")
+        if answer.error.code == code_pb2.INVALID_ARGUMENT:
+            raise RowsRefused(answer.error.message)
         if answer.error.code not in (code_pb2.OK, code_pb2.ALREADY_EXISTS):
             raise WarehouseError(f"{code_pb2.Code.Name(answer.error.code)}: {answer.error.message}")
         stream.next_offset += len(rows)
@@ -133,9 +150,10 @@ class Warehouse:
     def finish(self, stream: str) -> int | None:
         """Let nobody append to *stream* any more; how many rows it took, or None where it is not known any more."""
         try:
-            done = self._writer.finalize_write_stream(name=stream, **self._one_try)
-        except NotFound:
-            return None
-        except (GoogleAPICallError, GoogleAuthError, OSError) as error:
-            raise WarehouseError(f"{type(error).__name__}: {error}") from error
+            with _outages():
+                done = self._writer.finalize_write_stream(name=stream, **self._one_try)
+        except WarehouseError as error:
+            if isinstance(error.__cause__, NotFound):
+                return None
+            raise
         return int(done.row_count)

@@ -106,7 +106,7 @@ def rollback(above: Annotated[int, typer.Option(help="Undo migrations with a gre
 def ledger() -> None:
     """Make the ledger's partitions of the coming weeks and drop old ones: once a day, or at least every four weeks.
 
-    Dead letters that are older than 90 days go too.
+    Dead letters and parked rows that are older than 90 days go too.
     """
     from ops import ledger as partitions
     from ops.dead_letters import retention
@@ -121,7 +121,7 @@ def ledger() -> None:
     for name in done.dropped:
         console.print(f"dropped {name}")
     console.print(f"{done.moved} rows moved into partitions, {done.removed} old rows removed")
-    console.print(f"{letters} old dead letters removed")
+    console.print(f"{letters} old dead letters and parked rows removed")
 
 
 def documents() -> None:

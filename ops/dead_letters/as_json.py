@@ -10,17 +10,36 @@ from ops.dead_letters.audit import Act
 from ops.dead_letters.letters import Heap, Letter, age_of
 from ops.dead_letters.redriving import Outcome
 from ops.dead_letters.reveal import Revealed
+from ops.dead_letters.rows import ParkedRow, RowContent
+
+
+def failure_of(failure: Letter | ParkedRow, now: datetime) -> dict[str, Any]:
+    """A letter or a row for scripts; the error's message is masked."""
+    return letter_of(failure, now) if isinstance(failure, Letter) else row_of(failure, now)
+
+
+def row_of(row: ParkedRow, now: datetime) -> dict[str, Any]:
+    """A parked row for scripts; the reason is masked."""
+    return {**_common(row, now), "outbox": row.id.outbox, "row": row.id.row, "parked_at": row.last_failure.isoformat()}
+
+
+def _common(failure: Letter | ParkedRow, now: datetime) -> dict[str, Any]:
+    return {
+        "id": str(failure.id),
+        "kind": "letter" if isinstance(failure, Letter) else "row",
+        "state": str(failure.state),
+        "group": failure.group,
+        "error_class": failure.error_class,
+        "error_message": failure.message,
+        "age": age_of(failure, now),
+        "attempts": failure.attempts,
+    }
 
 
 def letter_of(letter: Letter, now: datetime) -> dict[str, Any]:
     """A letter for scripts; the error's message is masked."""
     return {
-        "id": str(letter.id),
-        "state": str(letter.state),
-        "group": letter.group,
-        "error_class": letter.error_class,
-        "error_message": letter.message,
-        "age": age_of(letter, now),
+        **_common(letter, now),
         "event_id": None if letter.event_id is None else str(letter.event_id),
         "original": {
             "topic": letter.topic,
@@ -28,7 +47,6 @@ def letter_of(letter: Letter, now: datetime) -> dict[str, Any]:
             "offset": letter.offset,
             "timestamp": letter.timestamp.isoformat(),
         },
-        "attempts": letter.attempts,
         "first_failure": letter.first_failure.isoformat(),
         "last_failure": letter.last_failure.isoformat(),
         "redrive_count": letter.sent_before,
@@ -43,6 +61,7 @@ def letter_of(letter: Letter, now: datetime) -> dict[str, Any]:
 def heap_of(heap: Heap) -> dict[str, Any]:
     """One line of the overview for scripts."""
     return {
+        "kind": "letter" if isinstance(heap.newest, Letter) else "row",
         "group": heap.group,
         "error_class": heap.error_class,
         "error_message": heap.newest.message,
@@ -83,8 +102,19 @@ def whole_of(letter: Letter, held: Revealed, history: Sequence[Act], now: dateti
     }
 
 
-def refusals_of(refused: Mapping[Letter, str]) -> list[dict[str, str]]:
-    """Which letters were left, and why."""
+def whole_row_of(row: ParkedRow, held: RowContent, history: Sequence[Act], now: datetime) -> dict[str, Any]:
+    """Everything about one parked row for scripts."""
+    return {
+        **row_of(row, now),
+        "error_message": held.message,
+        "columns": held.fields,
+        "traceback": held.traceback,
+        "acts": [act_of(act) for act in history],
+    }
+
+
+def refusals_of(refused: Mapping[Letter | ParkedRow, str]) -> list[dict[str, str]]:
+    """Which letters and rows were left, and why."""
     return [{"id": str(letter.id), "why": why} for letter, why in refused.items()]
 
 

@@ -16,6 +16,7 @@ from uuid import UUID
 import asyncpg
 
 from ops.dead_letters.letters import LetterId
+from ops.dead_letters.rows import RowId
 from schemas.ids import uuid7
 
 # Any number that nobody else takes: redriving and discarding exclude each other.
@@ -116,27 +117,42 @@ async def mark_discarded(connection: asyncpg.Connection, act: UUID, ids: Sequenc
         await _note(connection, act, ids)
 
 
-async def note_unmasked(connection: asyncpg.Connection, actor: str, asked_for: str, letter: LetterId) -> None:
-    """*actor* is about to see *letter* with its secrets."""
+async def note_unmasked(connection: asyncpg.Connection, actor: str, asked_for: str, about: LetterId | RowId) -> None:
+    """*actor* is about to see a letter or row with its secrets."""
     async with connection.transaction():
         act = await begin(connection, "unmask", actor, asked_for, 1)
-        await _note(connection, act, [letter])
+        if isinstance(about, LetterId):
+            await _note(connection, act, [about])
+        else:
+            await note_row(connection, act, about)
         await end(connection, act)
 
 
+async def note_row(connection: asyncpg.Connection, act: UUID, row: RowId) -> None:
+    """The act *act* was about *row*."""
+    await connection.execute(
+        "INSERT INTO dead_letter_act_rows (act_id, outbox, row_id) VALUES ($1, $2, $3)", act, row.outbox, row.row
+    )
+
+
 async def acts(
-    connection: asyncpg.Connection, *, letter: LetterId | None = None, limit: int | None = None
+    connection: asyncpg.Connection, *, about: LetterId | RowId | None = None, limit: int | None = None
 ) -> list[Act]:
-    """What was done, newest first: at all, or to *letter*."""
+    """What was done, newest first: at all, or *about* one letter or row."""
+    letter = about if isinstance(about, LetterId) else LetterId(-1, -1)
+    row = about if isinstance(about, RowId) else RowId("", "")
     rows = await connection.fetch(
-        """SELECT a.*, (SELECT count(*) FROM dead_letter_act_letters l WHERE l.act_id = a.id) AS done
+        """SELECT a.*, (SELECT count(*) FROM dead_letter_act_letters l WHERE l.act_id = a.id)
+                       + (SELECT count(*) FROM dead_letter_act_rows r WHERE r.act_id = a.id) AS done
            FROM dead_letter_acts a
-           WHERE $1::int IS NULL OR EXISTS (
+           WHERE $1 OR EXISTS (
                SELECT 1 FROM dead_letter_act_letters l
-               WHERE (l.act_id, l.dlq_partition, l.dlq_offset) = (a.id, $1, $2::bigint))
-           ORDER BY a.begun_at DESC, a.id DESC LIMIT $3""",
-        None if letter is None else letter.partition,
-        None if letter is None else letter.offset,
+               WHERE (l.act_id, l.dlq_partition, l.dlq_offset) = (a.id, $2::int, $3::bigint))
+             OR EXISTS (SELECT 1 FROM dead_letter_act_rows r WHERE (r.act_id, r.outbox, r.row_id) = (a.id, $4, $5))
+           ORDER BY a.begun_at DESC, a.id DESC LIMIT $6""",
+        about is None,
+        *letter,
+        *row,
         limit,
     )
     return [Act(**row) for row in rows]

@@ -1,4 +1,4 @@
-"""``wishlist dlq``: look at dead letters, send them back, give them up."""
+"""``wishlist dlq``: look at dead letters and parked rows, send them back, give them up."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 import asyncpg
 import typer
@@ -20,20 +21,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from clients import logs
 from clients.registry import open_codec
 from config.settings import DlqSettings, KafkaSettings, PostgresSettings, StreamSettings, load
-from ops.dead_letters import as_json, audit, options, reading, redriving, showing
+from ops.dead_letters import as_json, audit, options, reading, redriving, row_changes, showing
 from ops.dead_letters.desk import BadInput, Desk, OutOfReach, group_named, open_desk
 from ops.dead_letters.letters import Filter, Letter, LetterId, State, heaps, refusal
 from ops.dead_letters.reading import BrokerAway
 from ops.dead_letters.reveal import reveal
+from ops.dead_letters.rows import ParkedRow, RowId, content
 from schemas.codec import SchemaUnavailable
 
 dlq = typer.Typer(
-    add_completion=False, help="Dead letters: look at them, send them back to the group that failed, or give them up."
+    add_completion=False,
+    help="Dead letters and parked rows: look at them, send them back to the part that failed, or give them up.",
 )
 # Without markup: brackets in what events and errors say are no colours.
 console = Console(highlight=False, markup=False)
 notices = Console(stderr=True, highlight=False, markup=False)
 
+Refusals = dict[Letter | ParkedRow, str]
 _MAY_GO = {False: {State.OPEN}, True: {State.OPEN, State.REDRIVEN, State.APPLIED, State.DISCARDED}}
 
 
@@ -52,11 +56,11 @@ def list_letters(
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many --letters shows.")] = 50,
     json_: options.Json = False,
 ) -> None:
-    """Sum up dead letters by group, error and age: those that nobody has dealt with, unless told otherwise."""
+    """Sum up dead letters and parked rows by group or outbox, error and age: the open ones, unless told otherwise."""
     states = options.states_named(state)
 
     async def work(desk: Desk) -> int:
-        every = await desk.letters()
+        every: list[Letter | ParkedRow] = [*await desk.letters(), *await desk.rows()]
         chosen = Filter(
             group=await _group(desk, group), error=error, topic=topic, event=event, since=since, until=until,
             states=states,
@@ -69,13 +73,15 @@ def list_letters(
                 {
                     "total": len(found),
                     "groups": [as_json.heap_of(heap) for heap in heaps(found, now)],
-                    **({"letters": [as_json.letter_of(letter, now) for letter in shown]} if letters else {}),
-                    "states": {str(one): sum(letter.state is one for letter in every) for one in State},
+                    **({"letters": [as_json.failure_of(one, now) for one in shown]} if letters else {}),
+                    "states": {str(one): sum(failure.state is one for failure in every) for one in State},
                 }
             )
             return 0
         if not found:
-            console.print(f"none of these; there are {showing.states(every)}" if every else "no dead letters")
+            console.print(
+                f"none of these; there are {showing.states(every)}" if every else "no dead letters and no parked rows"
+            )
             return 0
         if letters:
             console.print(showing.each(shown, now))
@@ -91,8 +97,8 @@ def list_letters(
 
 @dlq.command()
 def show(
-    letter_id: Annotated[
-        LetterId, typer.Argument(parser=options.parse_id, metavar="ID", help="The letter, such as 2-417.")
+    failure_id: Annotated[
+        Any, typer.Argument(parser=options.parse_id, metavar="ID", help="A letter, such as 2-417, or OUTBOX/ROW.")
     ],
     unmask: Annotated[
         bool, typer.Option("--unmask", help="Show tokens, people and messages too. The audit keeps who asked.")
@@ -100,16 +106,28 @@ def show(
     actor: options.Actor = None,
     json_: options.Json = False,
 ) -> None:
-    """Show one letter: its event, what went wrong where, and what was done about it."""
+    """Show one letter or row: its content, what went wrong where, and what was done about it."""
     kafka = load(KafkaSettings)
 
+    async def row_shown(desk: Desk, history: Sequence[audit.Act]) -> int:
+        assert desk.connection is not None
+        [row] = await desk.rows([failure_id])
+        held, now = await content(desk.connection, row, unmask=unmask), datetime.now(UTC)
+        if json_:
+            _print_json(as_json.whole_row_of(row, held, history, now))
+        else:
+            console.print(showing.whole_row(row, held, history, now))
+        return 0
+
     async def work(desk: Desk) -> int:
-        [letter] = await desk.named([letter_id])
         if unmask and desk.connection is not None:
             await audit.note_unmasked(
-                desk.connection, actor or audit.operator(), f"show {letter_id} --unmask", letter_id
+                desk.connection, actor or audit.operator(), f"show {failure_id} --unmask", failure_id
             )
-        history = [] if desk.connection is None else await audit.acts(desk.connection, letter=letter_id)
+        history = [] if desk.connection is None else await audit.acts(desk.connection, about=failure_id)
+        if isinstance(failure_id, RowId):
+            return await row_shown(desk, history)
+        [letter] = await desk.named([failure_id])
         codec = await asyncio.to_thread(open_codec, kafka, wait_seconds=5.0)
         held = reveal(letter, await desk.content(letter), codec, kafka.segment_topic, unmask=unmask)
         now = datetime.now(UTC)
@@ -119,7 +137,7 @@ def show(
             console.print(showing.whole(letter, held, history, now))
         return 0
 
-    _at_desk(work, needs_postgres=unmask)
+    _at_desk(work, needs_postgres=unmask or isinstance(failure_id, RowId))
 
 
 @dlq.command()
@@ -146,10 +164,10 @@ def redrive(
     actor: options.Actor = None,
     json_: options.Json = False,
 ) -> None:
-    """Send letters back through their topic, for the group that failed alone.
+    """Send letters back through their topic, for the group that failed alone, and have rows worked off again.
 
-    Each goes under its key and event id; what its group has applied already it passes by. Exit code 1 says that some
-    were refused, came back, or were not read within --wait.
+    A letter goes under its key and event id, a row under its own id, so that what took effect already does not do so
+    again. Exit code 1 says that some were refused, came back, or were not read within --wait.
     """
     chosen = options.filter_of(ids, error, topic, event, since, until, _MAY_GO[again])
     options.must_name_something(chosen, group, everything)
@@ -160,53 +178,63 @@ def redrive(
         connection = desk.connection
         known = await reading.readers(connection)
 
-        def sort(letters: Sequence[Letter]) -> tuple[list[Letter], dict[Letter, str]]:
-            why = {
+        def sort(letters: Sequence[Letter]) -> tuple[list[Letter], Refusals]:
+            why: dict[Letter | ParkedRow, str | None] = {
                 letter: refusal(letter, again=again, max_redrives=settings.max_redrives, readers=known)
                 for letter in letters
             }
             going = [letter for letter in letters if why[letter] is None]
             return going[:limit], {letter: words for letter, words in why.items() if words is not None}
 
-        going, refused = sort(await _select(desk, chosen, group))
-        report: dict[str, Any] = {"dry_run": dry_run, "redriven": [str(letter.id) for letter in going]}
-        if not json_:
-            _show_plan(going, refused, "back to", "would be sent back" if dry_run else "to be sent back")
-        _warn_of_a_stop(going)
-        if dry_run or not going:
-            if json_:
-                _print_json({**report, "refused": as_json.refusals_of(refused)})
-            return int(bool(refused) and not dry_run)
-        _ask(chosen, yes, f"Send {showing.numbered(len(going))} back?")
-        async with audit.alone(connection):
+        async def send(going: list[Letter], refused: Refusals, act: UUID) -> dict[str, Any]:
+            """Send the letters *going*; what became of them. Adds to *refused*."""
             going, late = sort(await desk.named([letter.id for letter in going]))
             refused |= late
             await desk.keep(going)
             since_ends = {number: end for number, (_, end) in (await asyncio.to_thread(_topic(desk).bounds)).items()}
-            asked_for = options.as_typed("redrive", chosen, group, everything, again=again, limit=limit)
-            act = await audit.begin(connection, "redrive", actor or audit.operator(), asked_for, len(going))
             redriver = redriving.Redriver(kafka, rate or settings.redrives_per_second)
             with _progress(len(going)) as advance:
                 sent = await redriver.send(connection, act, going, advance)
-            await audit.end(connection, act)
-        refused |= {letter: sent.refused[letter.id] for letter in going if letter.id in sent.refused}
-        pairs = [(letter, sent.places[letter.id]) for letter in going if letter.id in sent.places]
-        report |= {"redriven": [str(letter.id) for letter, _ in pairs], "refused": as_json.refusals_of(refused)}
-        if not json_:
-            console.print(f"{showing.numbered(len(pairs))} sent back, acknowledged by the broker")
-        bad = bool(refused)
-        if wait:
-            with notices.status("waiting for the groups"):
-                result = await redriving.outcome(connection, _topic(desk), pairs, since_ends, wait)
-            report |= as_json.outcome_of(result)
-            bad = bad or bool(result.returned or result.unread)
+            refused |= {letter: sent.refused[letter.id] for letter in going if letter.id in sent.refused}
+            pairs = [(letter, sent.places[letter.id]) for letter in going if letter.id in sent.places]
             if not json_:
-                console.print(showing.outcome(result))
-        if json_:
-            _print_json(report)
-        return int(bad)
+                console.print(f"{showing.numbered(len(pairs))} sent back, acknowledged by the broker")
+            report: dict[str, Any] = {"redriven": [str(letter.id) for letter, _ in pairs]}
+            if wait:
+                with notices.status("waiting for the groups"):
+                    result = await redriving.outcome(connection, _topic(desk), pairs, since_ends, wait)
+                report |= as_json.outcome_of(result)
+                if not json_:
+                    console.print(showing.outcome(result))
+            return report
 
-    _at_desk(work, needs_postgres=True, needs_kafka=True)
+        letters, rows = await _select(desk, chosen, group)
+        going, refused = sort(letters)
+        rows = rows[: None if limit is None else limit - len(going)]
+        every: list[Letter | ParkedRow] = [*going, *rows]
+        if not json_:
+            _show_plan(every, refused, "back to", "would be sent back" if dry_run else "to be sent back")
+        _warn_of_a_stop(going)
+        report: dict[str, Any] = {"redriven": [str(one.id) for one in every]}
+        if (going or rows) and not dry_run:
+            _ask(chosen, yes, f"Send {showing.numbered_of(every)} back?")
+            asked_for = options.as_typed("redrive", chosen, group, everything, again=again, limit=limit)
+            async with audit.alone(connection):
+                act = await audit.begin(connection, "redrive", actor or audit.operator(), asked_for, len(every))
+                revived, stuck = await row_changes.redrive(connection, act, rows)
+                refused |= stuck
+                if rows and not json_:
+                    console.print(f"{showing.numbered(len(revived), 'row')} due again")
+                report = await send(going, refused, act) if going else {"redriven": []}
+                report["redriven"] += [str(one) for one in revived]
+                await audit.end(connection, act)
+        if json_:
+            _print_json({"dry_run": dry_run, **report, "refused": as_json.refusals_of(refused)})
+        bad = bool(refused or report.get("returned") or report.get("unread"))
+        return int(bad and not dry_run)
+
+    only_rows = bool(chosen.ids) and all(isinstance(one, RowId) for one in chosen.ids)
+    _at_desk(work, needs_postgres=True, needs_kafka=not only_rows)
 
 
 @dlq.command()
@@ -226,7 +254,7 @@ def discard(
     actor: options.Actor = None,
     json_: options.Json = False,
 ) -> None:
-    """Give open letters up, with a reason. They stay in the table, and redrive --again takes them back."""
+    """Give open letters and parked rows up, with a reason. Letters stay, and redrive --again takes them back."""
     if not reason.strip():
         raise typer.BadParameter("say why, so that the next one knows", param_hint="--reason")
     chosen = options.filter_of(ids, error, topic, event, since, until, {State.OPEN})
@@ -236,7 +264,7 @@ def discard(
         assert desk.connection is not None
         connection = desk.connection
 
-        def sort(letters: Sequence[Letter]) -> tuple[list[Letter], dict[Letter, str]]:
+        def sort(letters: Sequence[Letter]) -> tuple[list[Letter], Refusals]:
             open_ones = [letter for letter in letters if letter.state is State.OPEN]
             return open_ones[:limit], {
                 letter: f"is {letter.state}: only open letters are discarded"
@@ -244,25 +272,30 @@ def discard(
                 if letter.state is not State.OPEN
             }
 
-        going, refused = sort(await _select(desk, chosen, group))
+        letters, rows = await _select(desk, chosen, group)
+        going, refused = sort(letters)
+        rows = rows[: None if limit is None else limit - len(going)]
+        every: list[Letter | ParkedRow] = [*going, *rows]
         if not json_:
-            _show_plan(going, refused, "of", "would be discarded" if dry_run else "to be discarded")
-        if going and not dry_run:
-            _ask(chosen, yes, f"Discard {showing.numbered(len(going))}?")
+            _show_plan(every, refused, "of", "would be discarded" if dry_run else "to be discarded")
+        gone = [str(one.id) for one in every]
+        if gone and not dry_run:
+            _ask(chosen, yes, f"Discard {showing.numbered_of(every)}?")
             async with audit.alone(connection):
                 going, late = sort(await desk.named([letter.id for letter in going]))
                 refused |= late
                 await desk.keep(going)
                 asked_for = options.as_typed("discard", chosen, group, everything, limit=limit)
                 who = actor or audit.operator()
-                act = await audit.begin(connection, "discard", who, asked_for, len(going), reason.strip())
+                act = await audit.begin(connection, "discard", who, asked_for, len(every), reason.strip())
                 await audit.mark_discarded(connection, act, [letter.id for letter in going])
+                given_up = await row_changes.discard(connection, act, rows)
                 await audit.end(connection, act)
+            gone = [str(one) for one in (*(letter.id for letter in going), *given_up)]
         if json_:
-            gone = [str(letter.id) for letter in going]
             _print_json({"dry_run": dry_run, "discarded": gone, "refused": as_json.refusals_of(refused)})
-        elif going and not dry_run:
-            console.print(f"{showing.numbered(len(going))} discarded")
+        elif gone and not dry_run:
+            console.print(f"{showing.numbered_of(every)} discarded")
         return int(bool(refused) and not dry_run)
 
     _at_desk(work, needs_postgres=True)
@@ -333,10 +366,14 @@ async def _group(desk: Desk, name: str | None) -> str | None:
     return None if name is None else group_named(name, await desk.groups())
 
 
-async def _select(desk: Desk, chosen: Filter, group: str | None) -> list[Letter]:
+async def _select(desk: Desk, chosen: Filter, group: str | None) -> tuple[list[Letter], list[ParkedRow]]:
+    """The letters and the rows that are meant."""
     meant = replace(chosen, group=await _group(desk, group))
-    letters = await desk.named(chosen.ids) if chosen.ids else await desk.letters()
-    return [letter for letter in letters if meant.takes(letter)]
+    letter_ids = [one for one in chosen.ids if isinstance(one, LetterId)]
+    row_ids = [one for one in chosen.ids if isinstance(one, RowId)]
+    letters = [] if row_ids and not letter_ids else await desk.named(letter_ids) if letter_ids else await desk.letters()
+    rows = [] if letter_ids and not row_ids else await desk.rows(row_ids or None)
+    return [one for one in letters if meant.takes(one)], [one for one in rows if meant.takes(one)]
 
 
 def _ask(chosen: Filter, yes: bool, question: str) -> None:
@@ -358,14 +395,14 @@ def _warn_of_a_stop(going: Sequence[Letter]) -> None:
             notices.print(words, style="yellow")
 
 
-def _show_plan(going: Sequence[Letter], refused: dict[Letter, str], column: str, verb: str) -> None:
+def _show_plan(going: Sequence[Letter | ParkedRow], refused: Refusals, column: str, verb: str) -> None:
     if going:
-        console.print(f"{showing.numbered(len(going))} {verb}", style="bold")
+        console.print(f"{showing.numbered_of(going)} {verb}", style="bold")
         console.print(showing.plan(going, column))
     elif not refused:
-        console.print("no letter is meant; wishlist dlq list --state all shows what there is")
+        console.print("no letter and no row is meant; see wishlist dlq list --state all")
     if refused:
-        console.print(f"{showing.numbered(len(refused))} refused", style="bold")
+        console.print(f"{showing.numbered_of(list(refused))} refused", style="bold")
         console.print(showing.refusals(refused))
 
 

@@ -14,6 +14,7 @@ from config.settings import KafkaSettings, PostgresSettings
 from ops.dead_letters import reading
 from ops.dead_letters.letters import Letter, LetterId
 from ops.dead_letters.reading import BrokerAway, Content, DlqTopic
+from ops.dead_letters.rows import TABLES, ParkedRow, RowId, parked
 from sinks.dead_letters import StoredLetter, keep
 
 T = TypeVar("T")
@@ -55,9 +56,16 @@ class Desk:
             raise BadInput("ID", words)
         return letters
 
+    async def rows(self, ids: Collection[RowId] | None = None) -> list[ParkedRow]:
+        """Every parked row, or those of *ids*; raises :class:`BadInput` for one that is not parked."""
+        found = [] if self.connection is None else await parked(self.connection, ids)
+        if unknown := sorted(set(ids or ()) - {row.id for row in found}):
+            raise BadInput("ID", f"no row is parked under {', '.join(map(str, unknown))}; see wishlist dlq list")
+        return found
+
     async def groups(self) -> set[str]:
-        """Every group that reads, or has letters."""
-        found = {letter.group for letter in await self.letters()}
+        """Every group that reads, or has letters, and every outbox."""
+        found = {letter.group for letter in await self.letters()} | TABLES.keys()
         return found if self.connection is None else found | (await reading.readers(self.connection)).keys()
 
     async def content(self, letter: Letter) -> Content:

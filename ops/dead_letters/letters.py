@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from ops.dead_letters.masking import mask_text
@@ -93,11 +93,40 @@ class Letter:
         return " ".join(mask_text(self.error_message.partition("\nDETAIL:")[0]).split())
 
 
+class Failure(Protocol):
+    """What a dead letter and a parked row (:mod:`ops.dead_letters.rows`) have in common. Times are aware."""
+
+    @property
+    def id(self) -> Any: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def event_id(self) -> UUID | None: ...
+    @property
+    def error_class(self) -> str: ...
+    @property
+    def error_message(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def last_failure(self) -> datetime: ...
+    @property
+    def state(self) -> State: ...
+    @property
+    def sent_before(self) -> int: ...
+    @property
+    def returned_as(self) -> LetterId | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which letters are meant: those that meet everything that is set. No ids means any."""
 
-    ids: Collection[LetterId] = ()
+    ids: Collection[NamedTuple] = ()
     group: str | None = None
     error: str | None = None
     topic: str | None = None
@@ -111,7 +140,7 @@ class Filter:
         """Whether it says more than which states."""
         return any((self.ids, self.group, self.error, self.topic, self.event, self.since, self.until))
 
-    def takes(self, letter: Letter) -> bool:
+    def takes(self, letter: Failure) -> bool:
         """Whether *letter* is meant. ``error`` is part of the class or of the message, in any case."""
         return (
             (not self.ids or letter.id in self.ids)
@@ -141,21 +170,21 @@ class Heap:
     error_class: str
     age: str
     count: int
-    newest: Letter
+    newest: Failure
 
 
-def age_of(letter: Letter, now: datetime) -> str:
+def age_of(letter: Failure, now: datetime) -> str:
     """The age of its last failure, in words; the topic has forgotten what is over 7 days old."""
     age = now - letter.last_failure
     return next((words for limit, words in _AGES if age < limit), "over 7 days")
 
 
-def heaps(letters: Iterable[Letter], now: datetime) -> list[Heap]:
+def heaps(letters: Iterable[Failure], now: datetime) -> list[Heap]:
     """*letters* by group, error and age: by group's name, then the most letters first.
 
     Messages that differ only in numbers or in what is masked are one error.
     """
-    found: dict[tuple[str, str, str, str], list[Letter]] = {}
+    found: dict[tuple[str, str, str, str], list[Failure]] = {}
     for letter in letters:
         kind = re.sub(r"\d+", "#", letter.message)
         found.setdefault((letter.group, letter.error_class, kind, age_of(letter, now)), []).append(letter)
@@ -164,7 +193,7 @@ def heaps(letters: Iterable[Letter], now: datetime) -> list[Heap]:
             Heap(group, error, age, len(same), max(same, key=lambda letter: letter.last_failure))
             for (group, error, _, age), same in found.items()
         ),
-        key=lambda heap: (heap.group, -heap.count, heap.newest.last_failure, heap.newest.id),
+        key=lambda heap: (heap.group, -heap.count, heap.newest.last_failure, str(heap.newest.id)),
     )
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import typer
 
 from ops.dead_letters.letters import Filter, LetterId, State
+from ops.dead_letters.rows import RowId
 
 _AGE = re.compile(r"(\d{1,6})(s|m|min|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
@@ -29,10 +30,10 @@ def parse_time(text: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def parse_id(text: str) -> LetterId:
-    """See :meth:`LetterId.parse`."""
+def parse_id(text: str) -> LetterId | RowId:
+    """See :meth:`LetterId.parse` and :meth:`RowId.parse`."""
     try:
-        return LetterId.parse(text)
+        return RowId.parse(text) if "/" in text else LetterId.parse(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -45,8 +46,13 @@ def parse_event(text: str) -> UUID:
         raise typer.BadParameter(f"{text!r} is no event id; one is a UUID, as the logs and show have it") from None
 
 
-Ids = Annotated[list[LetterId] | None, typer.Argument(parser=parse_id, metavar="ID", help="Letters, such as 2-417.")]
-GroupName = Annotated[str | None, typer.Option("--group", help="Of this consumer group; a part of its name will do.")]
+Ids = Annotated[
+    list[Any] | None,
+    typer.Argument(parser=parse_id, metavar="ID", help="Letters, such as 2-417, and rows, such as digests/0192…."),
+]
+GroupName = Annotated[
+    str | None, typer.Option("--group", help="Of this consumer group or outbox; a part of its name will do.")
+]
 ErrorWords = Annotated[str | None, typer.Option("--error", help="Whose error's class or message has these words.")]
 Topic = Annotated[str | None, typer.Option("--topic", help="Whose event lay in this topic.")]
 EventId = Annotated[
@@ -82,7 +88,7 @@ def states_named(name: str) -> Collection[State]:
 
 
 def filter_of(
-    ids: Sequence[LetterId] | None,
+    ids: Sequence[LetterId | RowId] | None,
     error: str | None,
     topic: str | None,
     event: UUID | None,

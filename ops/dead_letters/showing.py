@@ -19,10 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.dead_letters.audit import Act
-from ops.dead_letters.letters import Heap, Letter, State, heaps
+from ops.dead_letters.letters import Failure, Heap, Letter, State, heaps
 from ops.dead_letters.masking import MASK
 from ops.dead_letters.redriving import Outcome
 from ops.dead_letters.reveal import Revealed, dump
+from ops.dead_letters.rows import ParkedRow, RowContent
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _COLOURS = {
@@ -58,7 +59,20 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def _clean(letter: Letter) -> Letter:
+def numbered_of(failures: Sequence[Letter | ParkedRow]) -> str:
+    """``2 letters and 1 row``."""
+    letters = sum(isinstance(one, Letter) for one in failures)
+    counts = ((letters, "letter"), (len(failures) - letters, "row"))
+    return " and ".join(numbered(count, one) for count, one in counts if count) or "nothing"
+
+
+def _clean(failure: Letter | ParkedRow) -> Letter | ParkedRow:
+    if isinstance(failure, ParkedRow):
+        return replace(failure, error_message=printable(failure.error_message))
+    return _clean_letter(failure)
+
+
+def _clean_letter(letter: Letter) -> Letter:
     return replace(
         letter,
         group=printable(letter.group),
@@ -72,26 +86,26 @@ def _clean(letter: Letter) -> Letter:
 # --- list -----------------------------------------------------------------------------------------------------------
 
 
-def overview(letters: Sequence[Letter], now: datetime) -> RenderableType:
-    """*letters* by group, error and age: a table a group."""
+def overview(letters: Sequence[Letter | ParkedRow], now: datetime) -> RenderableType:
+    """*letters* by group or outbox, error and age: a table for each."""
     parts: list[RenderableType] = []
     by_group: dict[str, list[Heap]] = {}
     for heap in heaps(map(_clean, letters), now):
         by_group.setdefault(heap.group, []).append(heap)
     for group, of_group in by_group.items():
         table = Table(box=None, padding=(0, 2, 0, 0), expand=True, show_header=not parts, header_style="dim")
-        table.add_column("letters", justify="right", width=7)
+        table.add_column("count", justify="right", width=7)
         table.add_column("last failed", width=13)
         table.add_column("error", ratio=1, overflow="fold")
-        table.add_column("newest", max_width=14, no_wrap=True, justify="right")
+        table.add_column("newest", max_width=60, overflow="fold", justify="right")
         for heap in of_group:
             table.add_row(f"{heap.count:,}", heap.age, error_of(heap.newest), str(heap.newest.id))
-        total = sum(heap.count for heap in of_group)
-        parts += [Text.assemble((group, "bold"), f"  {numbered(total)}"), table, Text()]
+        total, one = sum(heap.count for heap in of_group), "row" if isinstance(heap.newest, ParkedRow) else "letter"
+        parts += [Text.assemble((group, "bold"), f"  {numbered(total, one)}"), table, Text()]
     return Group(*parts)
 
 
-def each(letters: Sequence[Letter], now: datetime) -> RenderableType:
+def each(letters: Sequence[Letter | ParkedRow], now: datetime) -> RenderableType:
     """*letters* one by one."""
     table = Table(box=None, padding=(0, 2, 0, 0), expand=True, header_style="dim")
     table.add_column("id", no_wrap=True)
@@ -107,20 +121,20 @@ def each(letters: Sequence[Letter], now: datetime) -> RenderableType:
     return table
 
 
-def error_of(letter: Letter, most: int = 160) -> Text:
+def error_of(letter: Failure, most: int = 160) -> Text:
     """Class and message of a letter's error, shortened."""
     message = letter.message
     shown = message if len(message) <= most else f"{message[: most - 1]}…"
     return Text.assemble((letter.error_class, "yellow"), f": {shown}")
 
 
-def state_of(letter: Letter) -> Text:
+def state_of(letter: Failure) -> Text:
     """The letter's state in its colour, with the id under which it came back."""
     text = Text(str(letter.state), _COLOURS[letter.state])
     return text.append(f" as {letter.returned_as}") if letter.state is State.RETURNED else text
 
 
-def states(letters: Iterable[Letter]) -> str:
+def states(letters: Iterable[Failure]) -> str:
     """How many there are of each state."""
     counts = Counter(letter.state for letter in letters)
     return ", ".join(f"{counts[state]:,} {state}" for state in State if counts[state])
@@ -131,7 +145,7 @@ def states(letters: Iterable[Letter]) -> str:
 
 def whole(letter: Letter, held: Revealed, history: Sequence[Act], now: datetime) -> RenderableType:
     """Everything about one letter."""
-    letter, facts = _clean(letter), _pairs()
+    letter, facts = _clean_letter(letter), _pairs()
     tries = "1 try" if letter.attempts == 1 else f"{letter.attempts} tries"
     origin = f"{letter.topic}[{letter.partition}] at {letter.offset}, {moment(letter.timestamp)}"
     kept = "the table" if letter.in_table else "the topic only; the agent dead_letters is behind"
@@ -159,6 +173,27 @@ def whole(letter: Letter, held: Revealed, history: Sequence[Act], now: datetime)
     if held.why_not is not None:
         parts += [Text.assemble(("read today: ", "bold"), printable(held.why_not)), Text()]
     parts += [Text("traceback", "bold"), Padding(Text(printable(held.traceback.strip()), "dim"), (0, 0, 1, 2))]
+    if history:
+        parts += [Text("what was done", "bold"), done(history)]
+    return Group(*parts)
+
+
+def whole_row(row: ParkedRow, held: RowContent, history: Sequence[Act], now: datetime) -> RenderableType:
+    """Everything about one parked row."""
+    facts = _pairs()
+    failed = f"{moment(row.last_failure)}, {since(row.last_failure, now)} ago; {numbered(row.attempts, 'failure')}"
+    facts.add_row("reason", printable(held.message))
+    facts.add_row("parked", failed)
+    parts: list[RenderableType] = [
+        Text.assemble(("row ", "bold"), (str(row.id), "bold"), "  ", state_of(row)),
+        facts,
+        Text(),
+        Text("columns", "bold"),
+        _fields(held.fields),
+        Text(),
+        Text("traceback", "bold"),
+        Padding(Text(printable(held.traceback.strip()), "dim"), (0, 0, 1, 2)),
+    ]
     if history:
         parts += [Text("what was done", "bold"), done(history)]
     return Group(*parts)
@@ -212,23 +247,23 @@ def _value(value: Any) -> Text:
 # --- redrive, discard -----------------------------------------------------------------------------------------------
 
 
-def plan(going: Sequence[Letter], verb: str) -> RenderableType:
-    """What would go where: letters by group and topic."""
+def plan(going: Sequence[Letter | ParkedRow], verb: str) -> RenderableType:
+    """What would go where: letters by group and topic, rows by outbox."""
     table = Table(box=None, padding=(0, 2, 0, 0), expand=True, header_style="dim")
-    table.add_column("letters", justify="right", no_wrap=True)
+    table.add_column("count", justify="right", no_wrap=True)
     table.add_column(verb, no_wrap=True)
     table.add_column("ids", ratio=1, overflow="fold")
-    by_place: dict[tuple[str, str], list[Letter]] = {}
+    by_place: dict[tuple[str, str], list[Letter | ParkedRow]] = {}
     for letter in map(_clean, going):
         by_place.setdefault((letter.group, letter.topic), []).append(letter)
     for (group, topic), same in sorted(by_place.items()):
         ids = ", ".join(str(letter.id) for letter in same[:6]) + (", …" if len(same) > 6 else "")
-        table.add_row(f"{len(same):,}", Text.assemble((group, "bold"), f"\nthrough {topic}"), ids)
+        table.add_row(f"{len(same):,}", Text.assemble((group, "bold"), f"\nthrough {topic}" if topic else ""), ids)
     return table
 
 
-def refusals(refused: Mapping[Letter, str], most: int = 10) -> RenderableType:
-    """Which letters were left, and why."""
+def refusals(refused: Mapping[Letter | ParkedRow, str], most: int = 10) -> RenderableType:
+    """Which letters and rows were left, and why."""
     table = _pairs()
     for letter, why in list(refused.items())[:most]:
         table.add_row(str(letter.id), printable(why))

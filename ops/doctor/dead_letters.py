@@ -1,4 +1,4 @@
-"""Dead letters that nobody has dealt with."""
+"""Dead letters and parked rows that nobody has dealt with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from ops.doctor.finding import Check, Finding, Symptom, ago, well
 from ops.doctor.surroundings import Surroundings
+from streams.outboxes import ALL
 
 LETTERS_OPEN = Symptom(
     name="dead-letters-open",
@@ -16,6 +17,18 @@ LETTERS_OPEN = Symptom(
     do="wishlist dlq list; docs/operations.md says how to decide",
     over="wishlist dlq list is empty.",
     alerts=("wishlist-dlq-not-empty", "wishlist-dlq-not-counted"),
+)
+
+
+ROWS_PARKED = Symptom(
+    name="rows-parked",
+    says="rows of outboxes are parked, and nobody has dealt with them",
+    users="Their own work is not done: a digest, push or webhook call is not sent, a card stays the generic picture. "
+    "All other rows go on.",
+    do="wishlist dlq list; wishlist dlq show OUTBOX/ROW says why; mend the cause, then wishlist dlq redrive "
+    "OUTBOX/ROW, or discard it",
+    over="wishlist dlq list is empty.",
+    alerts=("wishlist-rows-parked",),
 )
 
 
@@ -37,6 +50,28 @@ async def _look(around: Surroundings) -> Iterable[Finding]:
     return judge({row["consumer_group"]: (row["open"], row["age"]) for row in rows})
 
 
+def judge_parked(rows: Mapping[str, tuple[int, float]]) -> list[Finding]:
+    """*rows*: how many parked ones each outbox has, and the age of the oldest in seconds."""
+    if not rows:
+        return [well("no parked rows")]
+    each = ", ".join(f"{count:,} of {outbox}" for outbox, (count, _) in sorted(rows.items()))
+    oldest = max(age for _, age in rows.values())
+    return [ROWS_PARKED.found(f"{each}; the oldest for {ago(oldest)}")]
+
+
+async def _look_at_rows(around: Surroundings) -> Iterable[Finding]:
+    parked = {}
+    for table in ALL:
+        row = await around.row(
+            f"""SELECT count(*) AS count,
+                       coalesce(extract(epoch FROM now() - min({table.prefix}parked_at)), 0)::float8 AS age
+                FROM {table.table} WHERE {table.is_parked}"""
+        )
+        if row["count"]:
+            parked[table.name] = (row["count"], row["age"])
+    return judge_parked(parked)
+
+
 CHECKS = (
     Check(
         name="dlq",
@@ -44,5 +79,11 @@ CHECKS = (
         "in lag",
         look=_look,
         symptoms=(LETTERS_OPEN,),
+    ),
+    Check(
+        name="parked",
+        at="parked rows of each outbox and periodic job, and the age of the oldest",
+        look=_look_at_rows,
+        symptoms=(ROWS_PARKED,),
     ),
 )

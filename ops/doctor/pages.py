@@ -20,7 +20,8 @@ Sample = tuple[str, Mapping[str, str], float]
 class Page:
     """One process. *status* is None where it did not answer, for the reason *reason*.
 
-    *ahead* is how far its clock is before this machine's, in seconds; it tells whole ones.
+    *ahead* is how far its clock is before this machine's, in seconds; it tells whole ones. *failing* are its jobs that
+    fail now, each with its last error.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Page:
     reason: str = ""
     samples: Sequence[Sample] = field(default=(), repr=False)
     ahead: float | None = None
+    failing: Mapping[str, str] = field(default_factory=dict)
 
     def total(self, metric: str, **labels: str) -> float:
         """The sum of *metric* over all samples that have *labels*; 0 where there is none."""
@@ -69,7 +71,7 @@ async def _page(http: httpx.AsyncClient, name: str, url: str) -> Page:
         asked = time.time()
         health = await http.get(f"{url}/healthz")
         ahead = _ahead(health, asked, time.time())
-        state, reason = _said(health)
+        state, reason, failing = _said(health)
         figures = await http.get(f"{url}/metrics")
         samples = tuple(
             (sample.name, sample.labels, sample.value)
@@ -78,15 +80,15 @@ async def _page(http: httpx.AsyncClient, name: str, url: str) -> Page:
         )
     except (httpx.HTTPError, ValueError) as error:
         return Page(name, url, reason=str(error) or type(error).__name__)
-    return Page(name, url, health.status_code, state, reason, samples, ahead)
+    return Page(name, url, health.status_code, state, reason, samples, ahead, failing)
 
 
-def _said(health: httpx.Response) -> tuple[str, str]:
-    """State and reason. What serves figures alone says neither."""
+def _said(health: httpx.Response) -> tuple[str, str, Mapping[str, str]]:
+    """State, reason, and the jobs that fail now. A page of figures alone says none of them."""
     if "json" not in health.headers.get("content-type", ""):
-        return "", ""
+        return "", "", {}
     body = health.json()
-    return str(body.get("status") or ""), str(body.get("reason") or "")
+    return str(body.get("status") or ""), str(body.get("reason") or ""), body.get("failing_jobs") or {}
 
 
 def _ahead(answer: httpx.Response, asked: float, answered: float) -> float | None:

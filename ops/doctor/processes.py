@@ -60,6 +60,14 @@ STARTING = Symptom(
     do="wait a minute; if it stays so: ./run logs {name}, and see the check brokers",
     over="It says healthy.",
 )
+JOB_FAILING = Symptom(
+    name="job-failing",
+    says="a background job fails again and again",
+    users="What this job does comes late or not at all; the agent's other work goes on.",
+    do="./run logs {name}: the traceback is there; where it names something that is away, bring that back",
+    over="/healthz of the process names no failing job.",
+    alerts=("wishlist-job-failing",),
+)
 _BY_STATE = {"stopped": STOPPED, "stuck": STUCK, "waiting": WAITING, "starting": STARTING}
 
 
@@ -76,6 +84,8 @@ def judge(pages: Sequence[Page]) -> Iterable[Finding]:
             yield _BY_STATE[page.state].found(f"{page.name}: {page.reason}", name=page.name)
         else:
             fine[page.name] += 1
+        for job, error in page.failing.items():
+            yield JOB_FAILING.found(f"{job} in {page.name}: {error}", name=page.name)
     if fine:
         yield well("answer: " + ", ".join(name if many == 1 else f"{name} ×{many}" for name, many in fine.items()))
 
@@ -89,7 +99,7 @@ CHECKS = (
         name="processes",
         at="each process's /healthz and /metrics",
         look=_look,
-        symptoms=(PROCESS_AWAY, STOPPED, STUCK, WAITING, STARTING, UNNAMED),
+        symptoms=(PROCESS_AWAY, STOPPED, STUCK, WAITING, STARTING, JOB_FAILING, UNNAMED),
         seconds=15,
     ),
 )

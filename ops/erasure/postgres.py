@@ -19,6 +19,9 @@ ROWS = {
         OR position(p.id_bytes IN value) > 0 OR position(p.name_bytes IN value) > 0
         OR position(p.id::text IN error_message || coalesce(traceback, '')) > 0
         OR position(p.name IN error_message || coalesce(traceback, '')) > 0""",
+    "job_rows": """row_id IN (SELECT s.id::text FROM wishlist_shares s WHERE s.created_by = p.id)
+        OR position(p.id::text IN coalesce(reason, '') || coalesce(traceback, '')) > 0
+        OR position(p.name IN coalesce(reason, '') || coalesce(traceback, '')) > 0""",
     "pushes": "owner_id = p.id",
     "devices": "user_id = p.id",
     "digests": "owner_id = p.id",

@@ -91,12 +91,12 @@ async def test_a_connection_is_ended_just_as_it_is_taken(
     await job.prepare(world, 1)
     ended = 0
 
-    async def fetch(self: asyncpg.Connection, *words: Any) -> Any:
+    async def fetch(self: asyncpg.Connection, *words: Any, **more: Any) -> Any:
         nonlocal ended
         if not ended:
             ended += 1
             raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
-        return await asyncpg.Connection.fetch(self, *words)
+        return await asyncpg.Connection.fetch(self, *words, **more)
 
     monkeypatch.setattr(clients.postgres.PlainConnection, "fetch", fetch, raising=False)
     database = Database(PostgresSettings(dsn=world.lab.dsn))
