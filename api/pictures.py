@@ -19,7 +19,11 @@ _WAIT_SECONDS = 2.0
 # While the renderer is spared, a card without a browser is there soon or not at all.
 _FALLBACK_WAIT_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = 0.1
-_DRAWN = "drawn"
+_DRAWN, _NEVER = "drawn", "never"
+_STATE = f"""
+    SELECT CASE WHEN rendered_at IS NOT NULL OR fallback = '{_DRAWN}' THEN fallback
+                WHEN state IN ('parked', 'refused') AND fallback IN ('none', 'parked') THEN '{_NEVER}' END
+    FROM previews WHERE share_token = $1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class Pictures:
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
         except Unavailable as error:
             get_logger().warning("a picture is served without PostgreSQL", error=f"{type(error).__name__}: {error}")
+        if state == _NEVER:
+            return None
         png = await self._get(preview_key(token))
         return None if png is None else Picture(png, passing=state == _DRAWN)
 
@@ -64,11 +70,11 @@ class Pictures:
         return self._generic or self._built_in
 
     async def _state(self, token: str) -> str | None:
-        """What there is in the bucket: a fallback card (``drawn``), a picture proper, or nothing (None)."""
-        state: str | None = await self._db.value(
-            "SELECT fallback FROM previews WHERE share_token = $1 AND (rendered_at IS NOT NULL OR fallback = 'drawn')",
-            token,
-        )
+        """What there is in the bucket: a fallback card (``drawn``), a picture proper, or nothing yet (None).
+
+        ``never``: neither can be drawn until an operator redrives the parked row.
+        """
+        state: str | None = await self._db.value(_STATE, token)
         return state
 
     async def _get(self, key: str) -> bytes | None:

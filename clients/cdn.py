@@ -60,7 +60,7 @@ class CdnPurge:
             async for attempt in stamina.retry_context(on=httpx.HTTPError, attempts=_ATTEMPTS, wait_initial=0.2):
                 with attempt:
                     (await self._http.post(hook, json={"urls": urls})).raise_for_status()
-        except httpx.HTTPError as error:
+        except Exception as error:  # httpx lets errors of a bad URL and of the libraries below it through
             metrics.CDN_PURGES.labels("failed").inc()
             get_logger().warning("the CDN was not purged", error=f"{type(error).__name__}: {error}")
             return False

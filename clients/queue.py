@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import orjson
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from clients.faults import Unavailable
 from config.settings import QueueSettings
@@ -112,7 +112,9 @@ class NotificationQueue:
             if error.response["Error"]["Code"] in _BAD_CONTENT:
                 raise MessagesRefused(str(error)) from error
             raise QueueError(f"{type(error).__name__}: {error}") from error
-        except BotoCoreError as error:
+        except ParamValidationError as error:
+            raise MessagesRefused(str(error)) from error
+        except Exception as error:  # an answer that makes no sense raises whatever its parsing stumbles over
             raise QueueError(f"{type(error).__name__}: {error}") from error
 
     def _ensure(self) -> bool:

@@ -205,7 +205,7 @@ def done(acts: Sequence[Act]) -> RenderableType:
     table.add_column("when", no_wrap=True)
     table.add_column("who", overflow="fold")
     table.add_column("what", no_wrap=True)
-    table.add_column("letters", no_wrap=True, justify="right")
+    table.add_column("count", no_wrap=True, justify="right")
     table.add_column("asked for", ratio=1, overflow="fold")
     for act in acts:
         words = Text(printable(act.asked_for))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import orjson
 import pytest
 
@@ -14,6 +15,8 @@ from clients.postgres import Database
 from clients.queue import Message, NotificationQueue, QueueError, Sent
 from clients.unsubscribe import UnsubscribeLinks, Wish
 from config.settings import DigestSettings, PostgresSettings, QueueSettings, UnsubscribeSettings
+from ops.dead_letters import audit, row_changes
+from ops.dead_letters.rows import parked as parked_rows
 from ops.seed import key_of
 from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import new_share_token
@@ -249,6 +252,69 @@ async def test_one_bad_owner_holds_up_nobody(world: World) -> None:
     letters = {message["user_id"]: message["email"] for message in world.received()}
     assert letters.keys() == {"user_maya", "user_other"}
     assert "نور &lt;b&gt;" in letters["user_maya"]["html"]
+
+
+async def many(world: World, owners: int) -> None:
+    """As many owners with a digest to be sent, copies of Maya's."""
+    await world.happen(looked(new_share_token(), "a"))
+    await world.close(NOON + timedelta(hours=1))
+    pool = await world.database.pool()
+    await pool.execute(
+        """WITH others AS (INSERT INTO users (public_id, display_name) SELECT 'other_' || n, 'Other'
+                           FROM generate_series(2, $1::int) n RETURNING id, public_id)
+           INSERT INTO digests (id, owner_id, local_date, content, due_at)
+           SELECT gen_random_uuid(), o.id, d.local_date,
+                  d.content || jsonb_build_object('user_id', o.public_id), now() - interval '1 minute'
+           FROM others o, digests d""",
+        owners,
+    )
+    await pool.execute("UPDATE digests SET due_at = now() - interval '1 minute'")
+
+
+async def test_characters_that_sqs_refuses_travel_as_escapes(world: World) -> None:
+    """XML's noncharacters, which PostgreSQL and JSON take: SQS, "SendMessage", lists what it takes."""
+    odd = "U+FFFF \uffff U+FFFE \ufffe DEL \x7f C0 \x01\x1f C1 \x85 BOM \ufeff far \U0010ffff"
+    await (await world.database.pool()).execute("UPDATE users SET display_name = $2 WHERE id = $1", MAYA, odd)
+    await many(world, 3)
+    while await world.relay().round():
+        pass
+    received = {message["user_id"]: message for message in world.received()}
+    assert received.keys() == {"user_maya", "other_2", "other_3"}
+    assert received["user_maya"]["digest"]["name"] == odd, "to the letter"
+
+
+async def test_a_digest_that_the_queue_never_takes_costs_its_neighbours_nothing(world: World) -> None:
+    await many(world, 25)
+    pool = await world.database.pool()
+    await pool.execute(
+        """UPDATE digests SET content = content || jsonb_build_object('name', repeat('x', 2000000))
+           WHERE owner_id = $1""",
+        MAYA,
+    )
+    while await world.relay().round():
+        pass
+    assert {message["user_id"] for message in world.received()} == {f"other_{n}" for n in range(2, 26)}
+    [parked] = await pool.fetch("SELECT owner_id, reason, attempts, parked_at FROM digests WHERE state = 'parked'")
+    assert (parked["owner_id"], parked["attempts"]) == (MAYA, 1), "it is said so at once"
+    assert "the queue takes" in parked["reason"]
+    await pool.execute("UPDATE digests SET content = content || '{\"name\": \"short\"}' WHERE state = 'parked'")
+    connection = await asyncpg.connect(world.database._settings.dsn)
+    act = await audit.begin(connection, "redrive", "test", "redrive", 1)
+    assert len((await row_changes.redrive(connection, act, await parked_rows(connection)))[0]) == 1
+    await connection.close()
+    await world.relay().round()
+    assert [message["user_id"] for message in world.received()] == ["user_maya"]
+
+
+async def test_large_digests_go_in_several_calls(world: World) -> None:
+    await many(world, 10)
+    await (await world.database.pool()).execute(
+        "UPDATE digests SET content = content || jsonb_build_object('name', repeat('x', 20000))"
+    )
+    while await world.relay().round():
+        pass
+    assert len(world.received()) == 10, "together they are more than one call takes"
+    assert {row["state"] for row in await world.rows()} == {"sent"}
 
 
 async def test_the_queue_is_made_once() -> None:

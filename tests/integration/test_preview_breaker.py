@@ -53,6 +53,7 @@ class Renderer:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.works = False
+        self.answers: dict[str, tuple[str, object]] = {}
         self.while_asked: Callable[[], Awaitable[None]] | None = None
         self.url = ""
 
@@ -71,6 +72,7 @@ class Renderer:
                     if self.works
                     else ("500 Internal Server Error", {"error": "RENDER_FAILED"})
                 )
+                status, body = self.answers.get(token, (status, body))  # type: ignore[assignment]
                 raw = json.dumps(body).encode()
                 writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(raw)}\r\n\r\n".encode() + raw)
                 await writer.drain()
@@ -174,6 +176,62 @@ async def test_the_api_serves_the_card_that_stands_in_and_lets_nobody_keep_it(la
     assert await pictures.of(token) == Picture(b"card", passing=False)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ("422 Unprocessable Entity", {"error": "CARD_NOT_DRAWABLE"}),
+        ("413 Content Too Large", {}),
+        ("400 Bad Request", ["no", "object"]),
+    ],
+    ids=lambda answer: answer[0],
+)
+async def test_one_card_that_cannot_be_drawn_costs_no_other_share_its_picture(
+    lab: Lab, renderer: Renderer, redis: Redis, answer: tuple[str, object]
+) -> None:
+    renderer.works = True
+    bad, store = (await tokens(lab))[:3], ObjectStore(ObjectStoreSettings())
+    for token in bad:
+        await store.delete(preview_key(token))
+        renderer.answers[token] = answer
+    async with relaying(lab, renderer):
+        await eventually(lambda: holds(lab, {"done": SHARES - 3, "parked": 3}), 30, "the others have their pictures")
+
+        async def stands_in() -> bool:
+            return await lab.pool.fetchval("SELECT count(*) FROM previews WHERE fallback = 'drawn'") == 3
+
+        await eventually(stands_in, 30, "a card without a browser stands in")
+        assert not await breaker_board.any_open(redis), "the service is well"
+    assert {renderer.asked.count(token) for token in bad} == {1}, "asking again cannot help"
+    reasons = {row["reason"] for row in await lab.pool.fetch("SELECT reason FROM previews WHERE state = 'parked'")}
+    assert all(reason.startswith(f"status {answer[0][:3]}") for reason in reasons)
+    for token in bad:
+        assert await store.get(preview_key(token)) is not None
+
+
+@pytest.mark.parametrize("body", [{"image_url": "http://cdn/x"}, [], None, {"cache_key": 1, "image_url": "x"}], ids=str)
+async def test_an_answer_without_its_fields_speaks_against_the_service(
+    lab: Lab, renderer: Renderer, redis: Redis, body: object
+) -> None:
+    renderer.works = True
+    for token in await tokens(lab):
+        renderer.answers[token] = ("200 OK", body)
+    async with relaying(lab, renderer):
+        await eventually(lambda: breaker_board.any_open(redis), 30, "the breaker is open")
+        renderer.answers.clear()
+        await eventually(lambda: all_done(lab), 30, "every share has its picture")
+
+
+async def test_a_card_that_neither_can_draw_keeps_the_generic_picture_at_once(
+    lab: Lab, renderer: Renderer, redis: Redis
+) -> None:
+    token, store = (await tokens(lab))[0], ObjectStore(ObjectStoreSettings())
+    pictures = Pictures(store=store, db=ApiDatabase(lab.pool, seconds=2), breaker=BreakerView(RedisGate(redis)))
+    await lab.pool.execute("UPDATE previews SET state = 'parked', fallback = 'parked' WHERE share_token = $1", token)
+    began = asyncio.get_running_loop().time()
+    assert await pictures.of(token) is None
+    assert asyncio.get_running_loop().time() - began < 1.0, "nothing is coming that could be waited for"
+
+
 async def test_the_operator_can_stop_rendering(lab: Lab, renderer: Renderer, redis: Redis) -> None:
     renderer.works = True
     await breaker_board.force_open(redis)
@@ -228,6 +286,10 @@ async def tokens(lab: Lab) -> list[str]:
 
 async def all_have_a_fallback(lab: Lab) -> bool:
     return bool(await lab.pool.fetchval("SELECT bool_and(fallback = 'drawn') FROM previews"))
+
+
+async def holds(lab: Lab, wanted: dict[str, int]) -> bool:
+    return await states(lab) == wanted
 
 
 async def all_done(lab: Lab, shares: int = SHARES) -> bool:

@@ -9,8 +9,13 @@ from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
 import pytest
+from google.api_core.exceptions import InvalidArgument
 from google.cloud import bigquery
+from google.cloud.bigquery_storage_v1 import types
+from google.rpc import code_pb2
+from google.rpc.status_pb2 import Status
 
+import clients.bigquery
 from clients.bigquery import Warehouse, WarehouseError
 from clients.bigquery_rows import RowFormat
 from clients.postgres import Database
@@ -21,8 +26,9 @@ from ops.warehouse import views
 from schemas.event import Channel, EventType
 from schemas.ids import uuid7
 from sinks.bigquery import ShareEventTable, row_of
-from sinks.contract import Batch, Fenced, Move, Partition, Retry
-from tests.lab import event, open_database
+from sinks.contract import Batch, Fenced, Move, Partition, Reject, Retry
+from tests.engine_bench import Bench, Log
+from tests.lab import CODEC, event, open_database
 from tests.warehouse import open_warehouse, rows_of
 
 GROUP = "warehouse-test"
@@ -174,6 +180,42 @@ async def test_the_worker_that_met_the_fault_goes_on_by_itself(warehouse: Wareho
         await sink.apply(batch(1, second))
     assert (await sink.apply(batch(1, second))).applied == 1
     assert len(await rows_of(warehouse)) == 2
+
+
+async def test_a_batch_above_bigquerys_limit_is_halved_and_a_row_above_it_put_aside(
+    warehouse: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients.bigquery, "LARGEST_APPEND_BYTES", 20_000)
+    log = Log()
+    events = [event(EventType.CREATED, product_ids=tuple(f"prod_{n}" for n in range(100))) for _ in range(40)]
+    giant = event(EventType.CREATED, product_ids=tuple(f"prod_{n}" for n in range(4_000)))
+    for one in (*events[:20], giant, *events[20:]):
+        log.append(0, CODEC.encode(one))
+    bench = Bench(ShareEventTable(database, GROUP, warehouse), log=log)
+    await bench.run(10, within=60)
+    [letter] = bench.dlq.letters
+    assert "an append takes 20,000" in str(letter)
+    held = {row["event_id"] for row in await rows_of(warehouse)}
+    assert held == {str(one.event_id) for one in events}
+
+
+@pytest.mark.parametrize("how", ["raised", "answered"])
+async def test_what_bigquery_calls_an_invalid_argument_is_no_outage(
+    warehouse: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    sink = ShareEventTable(database, GROUP, warehouse)
+    await sink.positions({PARTITION: 0})
+
+    def refuse(*_: object, **__: object) -> object:
+        if how == "raised":
+            raise InvalidArgument("row too large")
+        return [types.AppendRowsResponse(error=Status(code=code_pb2.INVALID_ARGUMENT, message="row too large"))]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(warehouse._writer), "append_rows", refuse)
+        with pytest.raises(Reject, match="row too large"):
+            await sink.apply(batch(0, event()))
+    assert (await sink.apply(batch(0, event()))).applied == 1
 
 
 @pytest.mark.parametrize("took_place", [True, False])
