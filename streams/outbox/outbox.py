@@ -43,6 +43,11 @@ class Outbox(ABC):
         """The outbox's name in metrics, logs and ``wishlist dlq``."""
         return self.table.name
 
+    @property
+    def job(self) -> str:
+        """The name of its worker on the board of failing jobs; of several workers in one process each has its own."""
+        return self.name
+
     @abstractmethod
     async def handle(self, rows: Sequence[Row]) -> Sequence[Outcome]:
         """Do the work of *rows*; one outcome for each, in order. Whatever it raises is sorted by the worker."""

@@ -45,7 +45,7 @@ class OutboxWorker:
     async def run(self) -> None:
         """Work until cancelled; work under way is then finished and noted, so that a clean stop repeats nothing."""
         try:
-            await every(0.0, self._turn, name=self._outbox.name, board=self._board)
+            await every(0.0, self._turn, name=self._outbox.job, board=self._board)
         finally:
             await self.settle()
 

@@ -65,6 +65,11 @@ class DeliveryOutbox(Outbox):
         self._gateway = gateway
         self._lists_url = lists_url
 
+    @property
+    def job(self) -> str:
+        """See :attr:`streams.outbox.outbox.Outbox.job`: each platform has a worker."""
+        return f"{self.name} {self._platform}"
+
     def claim_arguments(self) -> tuple[object, ...]:
         """See :meth:`streams.outbox.outbox.Outbox.claim_arguments`."""
         return (self._platform, self._latest_seconds)

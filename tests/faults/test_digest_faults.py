@@ -15,7 +15,7 @@ from clients.queue import NotificationQueue
 from config.settings import QueueSettings
 from schemas.event import ShareEvent
 from sinks.digest import GROUP, is_told
-from tests.lab import Lab, eventually, story
+from tests.lab import Lab, eventually, free_port, health, story
 from tests.notification_hub import take_all
 from tests.service_proxy import open_proxy
 
@@ -126,3 +126,45 @@ async def test_killed_between_sending_and_noting(lab: Lab, queue: str) -> None:
     print(f"{len(digests)} digests, {KILLS} kills, {received.total() - len(received)} arrived again")
     assert digests and set(received) == digests
     assert all(times <= (1 if queue else 1 + KILLS) for times in received.values())
+
+
+async def test_rows_that_can_never_be_sent_are_parked_and_the_agent_stays_up_also_across_a_kill(lab: Lab) -> None:
+    good = {
+        "date": "2020-01-02", "user_id": "user_maya", "name": "Maya C.", "locale": "en", "time_zone": "UTC",
+        "totals": {"views": 1, "people": 1, "items_added": 0}, "day_before": None, "countries": [], "channels": [],
+        "shares": [], "more_shares": 0,
+    }  # fmt: skip
+    await lab.pool.execute(
+        """INSERT INTO digests (id, owner_id, local_date, content, due_at)
+           SELECT gen_random_uuid(), u.id, d.day::date, d.content::jsonb, now() - interval '1 day'
+           FROM users u, (VALUES ('2020-01-01', '{}'), ('2020-01-02', $1)) AS d(day, content)""",
+        orjson.dumps(good).decode(),
+    )
+    owners = await lab.pool.fetchval("SELECT count(*) FROM users")
+    await NotificationQueue(QueueSettings(queue=lab.env["SQS_QUEUE"])).ensure()
+    port = free_port()
+    worker = lab.start("digest", STREAM_METRICS_PORT=port)
+
+    async def failed_once() -> bool:
+        return bool(await lab.pool.fetchval("SELECT bool_or(failures >= 2) FROM digests"))
+
+    await eventually(failed_once, 60, "bad rows were tried")
+    worker.kill()
+    worker.wait()
+    worker = lab.start("digest", STREAM_METRICS_PORT=port)
+
+    async def settled() -> bool:
+        # Nobody waits for pauses, nor for the leases of the dead.
+        await lab.pool.execute("UPDATE digests SET due_at = now(), lease_until = NULL WHERE state = 'due'")
+        rows = await lab.pool.fetch("SELECT state, count(*) FROM digests GROUP BY 1")
+        return {row["state"]: row["count"] for row in rows} == {"parked": owners, "sent": owners}
+
+    await eventually(settled, 60, "the bad ones are parked, the others sent")
+    assert worker.poll() is None
+
+    async def well() -> bool:
+        return (await asyncio.to_thread(health, port, "healthz"))[:2] == (200, "healthy")
+
+    await eventually(well, 60, "the worker says that it is well")
+    reasons = {row["reason"] for row in await lab.pool.fetch("SELECT reason FROM digests WHERE state = 'parked'")}
+    assert reasons == {"KeyError: 'user_id'"}
