@@ -33,7 +33,9 @@ class DrawingProcess:
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._ask(orjson.dumps(card))
-        except (OSError, EOFError, TimeoutError) as error:
+        except NotDrawn:
+            raise
+        except Exception as error:  # A card that is no JSON, a lost process, or an answer that is none.
             await self.aclose()
             raise NotDrawn(f"{type(error).__name__}: {error}") from error
         except asyncio.CancelledError:
@@ -59,5 +61,5 @@ class DrawingProcess:
         drawn, size = ANSWER.unpack(await answers.readexactly(ANSWER.size))
         answer = await answers.readexactly(size)
         if not drawn:
-            raise NotDrawn(answer.decode())
+            raise NotDrawn(answer.decode("utf-8", "replace"))
         return answer

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 import httpcore
 
@@ -19,6 +19,9 @@ MAX_REDIRECTS = 3
 _CONNECTIONS = 20
 TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "image/avif", "image/gif"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# ASCII that browsers send unchanged; letters and digits are so anyway, and "%" is, so that nothing is encoded twice.
+_PATH_KEPT = "%!$&'()*+,-./:;=@[]_|~"
+_QUERY_KEPT = "%!$&()*+,-./:;=?@[\\]^_`{|}~"
 # Asked for as it is: what is not packed cannot unpack to a thousand times its size.
 _HEADERS: dict[bytes | str, bytes | str] = {
     "Accept": ", ".join(sorted(TYPES)),
@@ -68,7 +71,9 @@ class SafeFetcher:
                     if isinstance(found, bytes):
                         return found
                     url = urljoin(url, found)
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError, ValueError) as error:
+        except Refused:
+            raise
+        except Exception as error:  # A stranger's server answers: no list of its errors is complete.
             raise Refused(f"{type(error).__name__}: {error}") from error
         raise Refused("too many redirects")
 
@@ -79,8 +84,10 @@ class SafeFetcher:
     async def _one(self, url: str) -> bytes | str:
         """The picture, or where the answer sends us."""
         self.check(url)
+        url = encoded(url)
+        self.check(url)
         async with self._pool.stream("GET", url, headers=_HEADERS) as answer:
-            headers = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
+            headers = {name.lower(): value.decode("utf-8", "replace") for name, value in answer.headers}
             if answer.status in _REDIRECTS and b"location" in headers:
                 return headers[b"location"]
             if answer.status != 200:
@@ -97,3 +104,16 @@ class SafeFetcher:
                 if len(data) > MAX_BYTES:
                     raise Refused("too large")
             return bytes(data)
+
+
+def encoded(url: str) -> str:
+    """*url* in ASCII as browsers send it: path and query percent-encoded in UTF-8 (WHATWG URL, sections 1.3 and 4.4).
+
+    The host is left as it is: :meth:`SafeFetcher.check` compares it with the list.
+    """
+    try:
+        parts = urlsplit(url)
+        path, query = quote(parts.path.replace("\\", "/"), safe=_PATH_KEPT), quote(parts.query, safe=_QUERY_KEPT)
+    except ValueError as error:
+        raise Refused("not a URL") from error
+    return urlunsplit((parts.scheme, parts.netloc, path, query, ""))

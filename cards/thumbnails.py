@@ -91,23 +91,35 @@ async def open_thumbnails(hosts: str, folder: str | None) -> AsyncIterator[Thumb
 def shrink(source: bytes, edge: int) -> bytes:
     """Decode *source* and encode it anew as a JPEG of at most *edge* pixels: nothing but pixels passes.
 
-    Raises :class:`NoThumbnail` for what is not a picture, or is one of more than 25 megapixels.
+    Raises :class:`NoThumbnail`, and nothing else, for damaged bytes and for pictures of more than 25 megapixels.
     """
     try:
         with Image.open(io.BytesIO(source), formats=FORMATS) as opened:
             if opened.width * opened.height > MAX_SOURCE_PIXELS:
                 raise NoThumbnail("too many pixels")
             opened.draft("RGB", (edge * 2, edge * 2))
-            upright = ImageOps.exif_transpose(opened)
+            upright = _upright(opened)
             upright.thumbnail((edge, edge), Image.Resampling.LANCZOS)
             flat = Image.new("RGB", upright.size, "white")
             coloured = upright.convert("RGBA")
             flat.paste(coloured, mask=coloured)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise NoThumbnail(f"no picture: {error}") from error
-    buffer = io.BytesIO()
-    flat.save(buffer, "JPEG", quality=88)
-    return buffer.getvalue()
+            buffer = io.BytesIO()
+            flat.save(buffer, "JPEG", quality=88)
+            return buffer.getvalue()
+    except NoThumbnail:
+        raise
+    except Exception as error:  # Pillow documents no list: damaged files raise struct.error, TypeError, IndexError, ...
+        raise NoThumbnail(f"no picture: {type(error).__name__}: {error}") from error
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Rotate *picture* as its EXIF block says; damaged EXIF costs the rotation, not the picture."""
+    picture.load()  # An error in the pixels must not pass for one in the EXIF block.
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception as error:
+        _log.info("EXIF block ignored", reason=f"{type(error).__name__}: {error}")
+        return picture
 
 
 def _from_folder(folder: Path, path: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from clients.faults import Unavailable
 from config.lifecycle import BucketRule
@@ -78,7 +79,10 @@ class ObjectStore:
         answer = await self._call("get_object", Key=key)
         if answer is None:
             return None
-        body: bytes = await asyncio.to_thread(answer["Body"].read)
+        try:
+            body: bytes = await asyncio.to_thread(answer["Body"].read)
+        except (BotoCoreError, HTTPError, OSError) as error:  # The body broke off, or came too slowly.
+            raise ObjectStoreError(f"get_object: {error}") from error
         return body
 
     async def listing(self, prefix: str) -> AsyncIterator[StoredObject]:
@@ -88,7 +92,7 @@ class ObjectStore:
             page = await self._call("list_objects_v2", Prefix=prefix, **more)
             if page is None:
                 return
-            now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
+            now = _date(page)
             for found in page.get("Contents", ()):
                 yield StoredObject(found["Key"], found["Size"], now - found["LastModified"])
             if not page.get("IsTruncated"):
@@ -151,6 +155,15 @@ class ObjectStore:
             raise ObjectStoreError(f"{operation}: {error}") from error
         except BotoCoreError as error:
             raise ObjectStoreError(f"{operation}: {error}") from error
+
+
+def _date(answer: dict[str, Any]) -> datetime:
+    """The store's clock, from the answer's ``Date`` header; a date without a zone is UTC."""
+    try:
+        date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise ObjectStoreError("list_objects_v2: no valid Date header in the answer") from error
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _s3_rule(rule: BucketRule) -> dict[str, Any]:

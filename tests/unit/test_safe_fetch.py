@@ -145,6 +145,20 @@ async def test_redirects_among_listed_hosts_are_followed_so_far(host: ImageHost)
         await host.fetcher.fetch(f"https://{HOST}/round.png", 5)
 
 
+async def test_letters_outside_ascii_are_fetched_from_url_and_location(host: ImageHost) -> None:
+    host.answers["/caf%C3%A9.png"] = response(302, Location="/寿 司.png")
+    host.answers["/%E5%AF%BF%20%E5%8F%B8.png"] = response(200, picture())
+    assert await host.fetcher.fetch(f"https://{HOST}/café.png", 5) == picture()
+    assert host.asked == ["/caf%C3%A9.png", "/%E5%AF%BF%20%E5%8F%B8.png"]
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "²", "9" * 5000, "1, 2"])
+async def test_a_content_length_that_is_none_is_refused(host: ImageHost, length: str) -> None:
+    host.answers["/odd.png"] = response(200, picture(), Content_Length=length)
+    with pytest.raises(Refused):
+        await host.fetcher.fetch(f"https://{HOST}/odd.png", 5)
+
+
 async def test_the_certificate_must_be_the_hosts(host: ImageHost, tmp_path: Path) -> None:
     async with open_image_host(tmp_path) as other:  # Another certificate, which the first fetcher does not trust.
         other.answers["/thumb.png"] = response(body=picture())
