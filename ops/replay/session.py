@@ -132,8 +132,9 @@ class _Session:
             return
         console.print(f"{job.records:,} records in {self._seconds:.1f} s, {job.records / self._seconds:,.0f}/s")
         if replays.refused:
+            verb = "was" if replays.refused == 1 else "were"
             console.print(
-                f"[yellow]{replays.refused:,} of them were refused[/]: they are dead letters, see wishlist dlq list"
+                f"[yellow]{replays.refused:,} of the records {verb} refused[/]: dead letters, see wishlist dlq list"
             )
         if job.rebuilds:
             _tell(self._differences)
