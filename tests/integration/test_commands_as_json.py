@@ -29,7 +29,7 @@ def run(*words: str, code: int = 0) -> dict[str, Any]:
 def test_archive() -> None:
     days = run("archive", "list")["days"]
     assert all({"topic", "day", "files", "events", "erased", "bytes"} == set(day) for day in days)
-    assert run("archive", "verify", "--since", "2999-01-01")["whole"] in (True, False)
+    assert run("archive", "verify", "--since", "2999-01-01")["whole"] is True
 
 
 def test_erase_counts_each_store() -> None:
