@@ -107,7 +107,7 @@ def run(command: str, settings: dict[str, str]) -> Answer:
 @pytest.fixture(scope="module")
 def answers() -> Iterator[dict[tuple[str, str, int, str], Future[Answer]]]:
     """All at once, a few at a time: most of their time is waiting."""
-    with socket.socket() as hung, socket.socket() as closed, ThreadPoolExecutor(4) as pool:
+    with socket.socket() as hung, socket.socket() as closed, ThreadPoolExecutor(8) as pool:
         hung.bind(("127.0.0.1", 0))
         hung.listen(512)
         closed.bind(("127.0.0.1", 0))
