@@ -7,7 +7,7 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -21,7 +21,6 @@ from api import (
     items,
     lookup,
     me,
-    openapi,
     page,
     preferences,
     preview,
@@ -33,6 +32,7 @@ from api.auth import Authenticator, key_source
 from api.breaker import BreakerView
 from api.cache import ShareCache
 from api.database import Database
+from api.document import finished, operation_id
 from api.express import Express, Shortcut, shortcuts
 from api.idempotency import Plans
 from api.limits import Limit, Limiter
@@ -106,6 +106,7 @@ def make_app(settings: Settings) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
     )
     app.add_middleware(Surroundings)
     errors.install(app)
@@ -115,18 +116,13 @@ def make_app(settings: Settings) -> ASGIApp:
     ):  # fmt: skip
         app.include_router(module.router)
     document = app.openapi
-    app.openapi = lambda: _with_sign_in(document())  # type: ignore[method-assign]  # FastAPI's documented way
+    app.openapi = cache(lambda: finished(document()))  # type: ignore[method-assign]  # FastAPI's documented way
     return Express(app, shortcuts=_shortcuts(), around=Surroundings)
 
 
 def _shortcuts() -> list[Shortcut]:
     most_asked = (page.show_page, lookup.look_up, create.create_share, items.add_to_my_list)
     return shortcuts(*most_asked, routers=[module.router for module in (page, lookup, create, items)])
-
-
-def _with_sign_in(document: dict[str, Any]) -> dict[str, Any]:
-    document.setdefault("components", {})["securitySchemes"] = openapi.BEARER
-    return document
 
 
 @contextlib.asynccontextmanager

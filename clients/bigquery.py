@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from google.api_core.client_options import ClientOptions
 from google.api_core.exceptions import InvalidArgument, NotFound
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
+from google.cloud.bigquery.retry import DEFAULT_RETRY
 from google.cloud.bigquery_storage_v1 import BigQueryWriteClient, types
 from google.cloud.bigquery_storage_v1.services.big_query_write.transports import BigQueryWriteGrpcTransport
 from google.rpc import code_pb2
@@ -97,11 +99,17 @@ class Warehouse:
         return {"timeout": self.settings.timeout_seconds, "retry": None}
 
     def query(self, sql: str, parameters: Sequence[Any] = (), within: float | None = None) -> list[dict[str, Any]]:
-        """The rows of *sql*, waited for *within* seconds, by default as for any answer."""
+        """The rows of *sql*, waited for *within* seconds in all, by default as for any answer."""
         config = bigquery.QueryJobConfig(query_parameters=list(parameters))
+        within = within or self.settings.timeout_seconds
+        ends = time.monotonic() + within
+        # Google's own tries last ten minutes; the same ones, within our limit.
+        retry = DEFAULT_RETRY.with_timeout(within)
         with _outages():
-            rows = self.rest.query(sql, job_config=config, timeout=self.settings.timeout_seconds)
-            return [dict(row) for row in rows.result(timeout=within or self.settings.timeout_seconds)]
+            job = self.rest.query(sql, job_config=config, timeout=within, retry=retry, job_retry=None)
+            left = max(1.0, ends - time.monotonic())
+            rows = job.result(timeout=left, retry=retry.with_timeout(left), job_retry=None)
+            return [dict(row) for row in rows]
 
     def open_stream(self, table: str) -> WriteStream:
         """A new committed stream into *table*."""

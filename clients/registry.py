@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from clients.logs import get_logger
 from config.settings import KafkaSettings
 from schemas.codec import WRITER_ID, Codec, SchemaMismatch, SchemaUnavailable, fingerprint, load_schemas
+
+if TYPE_CHECKING:
+    import httpx
 
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 # One look-up holds up the events behind it; a registry that is slower than this counts as away.
@@ -32,6 +33,10 @@ class SchemaRegistry:
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
         """*transport* is for tests."""
+        # Loaded here: commands without a registry need not wait for it.
+        import httpx
+
+        self._faults = httpx.HTTPError
         self._http = httpx.Client(
             base_url=url.rstrip("/"),
             timeout=_TIMEOUT_SECONDS,
@@ -77,14 +82,14 @@ class SchemaRegistry:
             body = answer.raise_for_status().json()
             # Anything but a record cannot be a share event; the codec says so.
             schema: Any = json.loads(body["schema"]) if body.get("schemaType", "AVRO") == "AVRO" else None
-        except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (self._faults, ValueError, LookupError, TypeError, AttributeError) as error:
             raise SchemaUnavailable(f"schema registry: an answer that makes no sense: {error}") from error
         return schema if isinstance(schema, dict) else None
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         try:
             answer = self._http.request(method, path, json=body)
-        except httpx.HTTPError as error:
+        except self._faults as error:
             raise SchemaUnavailable(f"schema registry: {type(error).__name__}: {error}") from error
         if answer.status_code >= 500 or answer.status_code in {408, 429}:
             raise SchemaUnavailable(f"schema registry: {answer.status_code} {answer.text[:300]}")

@@ -435,6 +435,9 @@ class DoctorSettings(BaseSettings):
         "it.",
     )
     disks: str = Field("/", description="Comma-separated folders whose disks are looked at.")
+    cpu_waiting: float = Field(
+        0.8, ge=0, description="The share of a minute in which some task may wait for a processor, 0.8 for 80 %."
+    )
     watch_seconds: float = Field(
         2.0, ge=0, description="How long the API's counters are watched: only what happens then is judged."
     )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Coroutine
 from datetime import datetime
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
-import asyncpg
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from clients.objects import ObjectStore, ObjectStoreError
+from clients.objects import ObjectStore
 from clients.postgres import Database
 from config.settings import ObjectStoreSettings, PostgresSettings, load
+from ops.outages import outages_told
 from schemas.archive import DamagedFile
 from sinks.archive import GROUP
 from sinks.archive_files import ArchiveReader
@@ -23,6 +24,7 @@ from sinks.archive_files import ArchiveReader
 app = typer.Typer(add_completion=False, help="The events topic beyond its 30 days.", no_args_is_help=True)
 console = Console()
 T = TypeVar("T")
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 _DAYS = """
     SELECT topic, day, count(*) AS files, sum(events)::bigint AS events, sum(erased)::bigint AS erased,
@@ -37,37 +39,47 @@ _COUNTS = """
 
 
 @app.command(name="list")
-def list_days() -> None:
+def list_days(json_: AsJson = False) -> None:
     """Say how much there is of each day."""
 
-    async def work() -> None:
+    async def work() -> list[dict[str, Any]]:
         pool = await Database(load(PostgresSettings)).pool()
-        table = Table("topic", "day (UTC)", "files", "events", "erased since", "MB", box=None)
-        for row in await pool.fetch(_DAYS, GROUP):
-            numbers = (f"{row[name]:,}" for name in ("files", "events", "erased"))
-            table.add_row(row["topic"], str(row["day"]), *numbers, f"{row['bytes'] / 1e6:,.1f}")
-        console.print(table)
+        return [dict(row) for row in await pool.fetch(_DAYS, GROUP)]
 
-    _run(work())
+    days = _run(work())
+    if json_:
+        typer.echo(json.dumps({"days": days}, indent=2, default=str))
+        return
+    table = Table("topic", "day (UTC)", "files", "events", "erased since", "MB", box=None)
+    for day in days:
+        numbers = (f"{day[name]:,}" for name in ("files", "events", "erased"))
+        table.add_row(day["topic"], str(day["day"]), *numbers, f"{day['bytes'] / 1e6:,.1f}")
+    console.print(table)
 
 
 @app.command()
 def verify(
     since: Annotated[datetime | None, typer.Option(help="Read files of that time on (UTC) only.")] = None,
+    json_: AsJson = False,
 ) -> None:
     """Read every file, and say what is missing, damaged, or not accounted for."""
 
-    async def work() -> int:
+    async def work() -> list[str]:
         database, store = Database(load(PostgresSettings)), ObjectStore(load(ObjectStoreSettings))
-        faults = 0
+        found = []
         async for fault in faults_of(database, store, GROUP, since):
-            console.print(f"[red]{fault}[/]")
-            faults += 1
-        return faults
+            found.append(fault)
+            if not json_:
+                console.print(fault, style="red", markup=False)
+        return found
 
-    if _run(work()):
+    faults = _run(work())
+    if json_:
+        typer.echo(json.dumps({"whole": not faults, "faults": faults}, indent=2))
+    if faults:
         raise typer.Exit(1)
-    console.print("the archive is whole: each file as it was written, each offset settled")
+    if not json_:
+        console.print("the archive is whole: each file as it was written, each offset settled")
 
 
 async def faults_of(
@@ -104,8 +116,5 @@ async def faults_of(
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    try:
+    with outages_told("PostgreSQL"):
         return asyncio.run(work)
-    except (OSError, TimeoutError, asyncpg.PostgresError, ObjectStoreError) as error:
-        console.print(f"[red]The archive cannot be read:[/] {error}. See POSTGRES_DSN, R2_ENDPOINT_URL, ./run up.")
-        raise typer.Exit(1) from None

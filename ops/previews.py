@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from rich.console import Console
 
 from clients import breaker_board
 from config.settings import RedisSettings, load
+from ops.outages import outages_told
 
 console = Console()
 
@@ -27,9 +27,6 @@ def previews(
         async with Redis.from_url(load(RedisSettings).url, socket_connect_timeout=5) as redis:
             await (breaker_board.force_open(redis) if static else breaker_board.unforce(redis))
 
-    try:
+    with outages_told("Redis"):
         asyncio.run(switch())
-    except (RedisError, OSError) as error:
-        console.print(f"[red]Redis cannot be reached: {error}; see REDIS_URL[/]")
-        raise typer.Exit(1) from None
     console.print("new shares get the generic picture" if static else "pictures are rendered")

@@ -11,10 +11,20 @@ from clients import logs
 from config.settings import KafkaSettings
 from config.topics import topics
 
+_ANSWER_SECONDS = 10.0
+
+
+def brokers(kafka: KafkaSettings) -> AdminClient:
+    """A client of the brokers, once one of them has answered. Raises :class:`confluent_kafka.KafkaException`."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers}, logger=logs.librdkafka)
+    # Whatever else is asked of brokers that are away is retried for longer than anybody waits.
+    admin.list_topics(timeout=_ANSWER_SECONDS)
+    return admin
+
 
 def ensure(kafka: KafkaSettings) -> Iterator[str]:
     """Create what is missing; yields a line for each topic. Safe to call again, by several at once."""
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers}, logger=logs.librdkafka)
+    admin = brokers(kafka)
     wanted = [
         NewTopic(
             topic.name,

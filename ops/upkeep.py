@@ -23,6 +23,7 @@ from config.settings import (
     WarehouseSettings,
     load,
 )
+from ops.outages import outages_told
 
 console = Console()
 T = TypeVar("T")
@@ -30,21 +31,14 @@ T = TypeVar("T")
 
 def _with_postgres(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
     async def run() -> T:
-        try:
-            connection = await asyncpg.connect(load(PostgresSettings).dsn, timeout=5)
-        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-            raise _unreachable("PostgreSQL", error, "POSTGRES_DSN") from None
+        connection = await asyncpg.connect(load(PostgresSettings).dsn, timeout=5)
         try:
             return await work(connection)
         finally:
             await connection.close()
 
-    return asyncio.run(run())
-
-
-def _unreachable(what: str, error: Exception, check: str) -> typer.Exit:
-    console.print(f"[red]{what} cannot be reached:[/] {error}. Check {check}; ./run up starts one.")
-    return typer.Exit(1)
+    with outages_told("PostgreSQL"):
+        return asyncio.run(run())
 
 
 async def _all(lines: AsyncIterator[str]) -> list[str]:
@@ -58,26 +52,15 @@ def _tell(what: str, done: list[str]) -> None:
 
 def migrate() -> None:
     """Bring PostgreSQL to the newest schema, and bucket, queue and warehouse to what they must hold."""
-    from clients.bigquery import Warehouse, WarehouseError
-    from clients.objects import ObjectStore, ObjectStoreError
-    from clients.queue import QueueError
+    from clients.bigquery import Warehouse
+    from clients.objects import ObjectStore
     from ops import bucket, migrations, queue, warehouse
 
     done = _with_postgres(migrations.migrate)
     _tell("schema", [f"applied {step.number:03d} {step.name}" for step in done])
-    try:
-        _tell("bucket", asyncio.run(_all(bucket.prepare(ObjectStore(load(ObjectStoreSettings))))))
-    except ObjectStoreError as error:
-        raise _unreachable("The bucket", error, "R2_ENDPOINT_URL") from None
-    try:
-        _tell("queue", asyncio.run(_all(queue.prepare(load(QueueSettings)))))
-    except QueueError as error:
-        raise _unreachable("The queue", error, "SQS_ENDPOINT_URL") from None
-    try:
-        _tell("warehouse", list(warehouse.prepare(Warehouse(load(WarehouseSettings)))))
-    except WarehouseError as error:
-        check = "BIGQUERY_PROJECT and the credentials, or BIGQUERY_ENDPOINT"
-        raise _unreachable("BigQuery", error, check) from None
+    _tell("bucket", asyncio.run(_all(bucket.prepare(ObjectStore(load(ObjectStoreSettings))))))
+    _tell("queue", asyncio.run(_all(queue.prepare(load(QueueSettings)))))
+    _tell("warehouse", list(warehouse.prepare(Warehouse(load(WarehouseSettings)))))
 
 
 def sweep() -> None:

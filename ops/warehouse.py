@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-from google.api_core.exceptions import GoogleAPICallError, NotFound
+from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
+from google.cloud.bigquery.retry import DEFAULT_RETRY
 
 from clients.bigquery import SCHEMAS, Warehouse, WarehouseError
 
@@ -78,23 +80,29 @@ def prepare(warehouse: Warehouse) -> Iterator[str]:
     """
     try:
         yield from _prepare(warehouse)
-    except (GoogleAPICallError, GoogleAuthError, OSError) as error:
+    except (GoogleAPIError, GoogleAuthError, OSError) as error:
         raise WarehouseError(f"{type(error).__name__}: {error}") from error
 
 
 def _prepare(warehouse: Warehouse) -> Iterator[str]:
     try:
-        warehouse.rest.get_dataset(warehouse.dataset)
+        warehouse.rest.get_dataset(warehouse.dataset, **_within(warehouse))
     except NotFound:
         dataset = bigquery.Dataset(warehouse.dataset)
         dataset.location = warehouse.settings.location
         dataset.description = "Shared wishlists: what happened, from the topic wishlist.social.events."
-        warehouse.rest.create_dataset(dataset)
+        warehouse.rest.create_dataset(dataset, **_within(warehouse))
         yield f"made dataset {warehouse.dataset}"
     for name in TABLES:
         yield from _table(warehouse, name)
     for view in views():
         yield from _view(warehouse, view)
+
+
+def _within(warehouse: Warehouse) -> dict[str, Any]:
+    """Google's own tries last ten minutes; the same ones, within our limit."""
+    seconds = warehouse.settings.timeout_seconds
+    return {"timeout": seconds, "retry": DEFAULT_RETRY.with_timeout(seconds)}
 
 
 def new_table(warehouse: Warehouse, name: str, like: str) -> bigquery.Table:
@@ -111,16 +119,16 @@ def new_table(warehouse: Warehouse, name: str, like: str) -> bigquery.Table:
 def _table(warehouse: Warehouse, name: str) -> Iterator[str]:
     wanted = warehouse.schema(name)
     try:
-        table = warehouse.rest.get_table(f"{warehouse.dataset}.{name}")
+        table = warehouse.rest.get_table(f"{warehouse.dataset}.{name}", **_within(warehouse))
     except NotFound:
-        warehouse.rest.create_table(new_table(warehouse, name, name))
+        warehouse.rest.create_table(new_table(warehouse, name, name), **_within(warehouse))
         yield f"made table {name}"
         return
     held = {column.name for column in table.schema}
     added = [column for column in wanted if column.name not in held]
     if added:
         table.schema = [*table.schema, *added]
-        warehouse.rest.update_table(table, ["schema"])
+        warehouse.rest.update_table(table, ["schema"], **_within(warehouse))
         yield f"added {', '.join(column.name for column in added)} to {name}"
 
 
@@ -132,20 +140,20 @@ def _view(warehouse: Warehouse, view: View) -> Iterator[str]:
     table.description = view.comment
     try:
         is_there = True
-        if warehouse.rest.get_table(table).labels == table.labels:
+        if warehouse.rest.get_table(table, **_within(warehouse)).labels == table.labels:
             return
     except NotFound:
         is_there = False
     query = view.query(warehouse.dataset)
     if view.is_materialized:
-        warehouse.rest.delete_table(table, not_found_ok=True)
+        warehouse.rest.delete_table(table, not_found_ok=True, **_within(warehouse))
         # By REST the emulator makes one that stays empty.
         warehouse.query(f"CREATE MATERIALIZED VIEW `{full_name}` AS\n{query}")
-        warehouse.rest.update_table(table, ["description", "labels"])
+        warehouse.rest.update_table(table, ["description", "labels"], **_within(warehouse))
     else:
         table.view_query = query
         if is_there:
-            warehouse.rest.update_table(table, ["view_query", "description", "labels"])
+            warehouse.rest.update_table(table, ["view_query", "description", "labels"], **_within(warehouse))
         else:
-            warehouse.rest.create_table(table)
+            warehouse.rest.create_table(table, **_within(warehouse))
     yield f"{'renewed' if is_there else 'made'} view {view.name}"

@@ -12,6 +12,7 @@ from rich.console import Console
 from clients import webhooks
 from clients.webhook_call import BadUrl, check_url
 from config.settings import PostgresSettings, WebhookSettings, load
+from ops.outages import outages_told
 
 app = typer.Typer(
     add_completion=False, help="The shop's own webhook: it is told of the events of all shares.", no_args_is_help=True
@@ -70,8 +71,5 @@ def _row(statement: str, *arguments: Any) -> asyncpg.Record | None:
         finally:
             await connection.close()
 
-    try:
+    with outages_told("PostgreSQL"):
         return asyncio.run(run())
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        console.print(f"[red]PostgreSQL cannot be reached:[/] {error}. Check POSTGRES_DSN; ./run up starts one.")
-        raise typer.Exit(1) from None

@@ -6,8 +6,8 @@ import asyncio
 import traceback as traceback_module
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from aiokafka.structs import ConsumerRecord
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from clients import logs, metrics
@@ -16,6 +16,9 @@ from config.settings import KafkaSettings
 from schemas.codec import MalformedEvent, Origin
 from sinks.contract import Retry
 from streams.redriven import REDRIVE_COUNT, REDRIVE_OF, origin_headers, origin_of
+
+if TYPE_CHECKING:
+    from aiokafka.structs import ConsumerRecord
 
 _TRACEBACK_BYTES = 16_384
 _MESSAGE_BYTES = 2_048

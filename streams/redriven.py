@@ -6,9 +6,12 @@ travels along: read again, it is the same event.
 
 from __future__ import annotations
 
-from aiokafka.structs import ConsumerRecord
+from typing import TYPE_CHECKING
 
 from schemas.codec import MalformedEvent, Origin
+
+if TYPE_CHECKING:
+    from aiokafka.structs import ConsumerRecord
 
 ONLY_GROUP = "only_group"
 REDRIVE_COUNT = "redrive_count"

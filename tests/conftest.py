@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from clients import cpu
+
 ROOT = Path(__file__).parent.parent
 STATE = Path(os.environ.get("WISHLIST_STATE", ROOT / ".state"))
 
@@ -22,6 +24,9 @@ settings.load_profile("untimed")
 
 _LAST_LINES = 12
 _LONGEST_LINE = 300
+# Two tests at a time keep two processors busy themselves; beyond this others take part.
+_STARVED_WAITING, _STARVED_STOLEN = 0.9, 0.1
+_CPU_BEFORE = pytest.StashKey[cpu.CpuReading]()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -35,6 +40,27 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         if "tmp_path" in arguments:
             report.sections += [(log.name, _last_lines(log)) for log in sorted(arguments["tmp_path"].glob("*.log"))]
     return report
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Remember how busy the machine was until now."""
+    config.stash[_CPU_BEFORE] = cpu.read()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say whether the machine was starved: then a limit that was passed may say nothing of the product."""
+    before, after = config.stash[_CPU_BEFORE], cpu.read()
+    terminalreporter.write_line(cpu_summary(before, after))
+
+
+def cpu_summary(before: cpu.CpuReading, after: cpu.CpuReading) -> str:
+    """One line on the time between two readings."""
+    waiting, stolen = cpu.waiting_between(before, after), cpu.stolen_between(before, after)
+    starved = waiting > _STARVED_WAITING or stolen > _STARVED_STOLEN
+    return (
+        f"machine {'STARVED' if starved else 'not starved'}: some task waited for a processor {waiting:.0%} of the "
+        f"time, {stolen:.0%} stolen by the host, load {after.load:.1f} on {after.processors} processors"
+    )
 
 
 def _last_lines(log: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ops.doctor import (
     archive,
     clocks,
+    cpu,
     dead_letters,
     disks,
     groups,
@@ -36,5 +37,6 @@ FAMILIES: dict[str, tuple[Check, ...]] = {
     "Archive": archive.CHECKS,
     "Warehouse": warehouse.CHECKS,
     "Disks": disks.CHECKS,
+    "Processors": cpu.CHECKS,
 }
 CHECKS: tuple[Check, ...] = tuple(check for family in FAMILIES.values() for check in family)

@@ -101,7 +101,7 @@ async def _look(around: Surroundings) -> Iterable[Finding]:
         if isinstance(outcome, BaseException) and not isinstance(outcome, Away):
             raise outcome
     readings = [outcome for outcome in asked if isinstance(outcome, Reading)]
-    readings += [Reading(page.name, page.ahead) for page in await around.pages() if page.ahead is not None]
+    readings += [Reading(page.name, page.ahead, page.error) for page in await around.pages() if page.ahead is not None]
     if not readings:
         raise Away("every clock but this one", "neither PostgreSQL, Redis nor one of our processes tells the time")
     try:

@@ -12,6 +12,8 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 _SECONDS = 6.0
+# See clients/metrics.py.
+_CLOCK = "wishlist_clock_timestamp_seconds"
 
 Sample = tuple[str, Mapping[str, str], float]
 
@@ -20,7 +22,7 @@ Sample = tuple[str, Mapping[str, str], float]
 class Page:
     """One process. *status* is None where it did not answer, for the reason *reason*.
 
-    *ahead* is how far its clock is before this machine's, in seconds; it tells whole ones. *failing* are its jobs that
+    *ahead* is how far its clock is before this machine's, give or take *error*, in seconds. *failing* are its jobs that
     fail now, each with its last error.
     """
 
@@ -31,6 +33,7 @@ class Page:
     reason: str = ""
     samples: Sequence[Sample] = field(default=(), repr=False)
     ahead: float | None = None
+    error: float = 0.0
     failing: Mapping[str, str] = field(default_factory=dict)
 
     def total(self, metric: str, **labels: str) -> float:
@@ -68,11 +71,11 @@ def between(before: Sequence[Page], after: Sequence[Page], metric: str, **labels
 
 async def _page(http: httpx.AsyncClient, name: str, url: str) -> Page:
     try:
-        asked = time.time()
         health = await http.get(f"{url}/healthz")
-        ahead = _ahead(health, asked, time.time())
         state, reason, failing = _said(health)
+        asked = time.time()
         figures = await http.get(f"{url}/metrics")
+        answered = time.time()
         samples = tuple(
             (sample.name, sample.labels, sample.value)
             for family in text_string_to_metric_families(figures.text)
@@ -80,7 +83,8 @@ async def _page(http: httpx.AsyncClient, name: str, url: str) -> Page:
         )
     except (httpx.HTTPError, ValueError) as error:
         return Page(name, url, reason=str(error) or type(error).__name__)
-    return Page(name, url, health.status_code, state, reason, samples, ahead, failing)
+    ahead, uncertain = clock_of(samples, figures.headers.get("date"), asked, answered)
+    return Page(name, url, health.status_code, state, reason, samples, ahead, uncertain, failing)
 
 
 def _said(health: httpx.Response) -> tuple[str, str, Mapping[str, str]]:
@@ -91,11 +95,16 @@ def _said(health: httpx.Response) -> tuple[str, str, Mapping[str, str]]:
     return str(body.get("status") or ""), str(body.get("reason") or ""), body.get("failing_jobs") or {}
 
 
-def _ahead(answer: httpx.Response, asked: float, answered: float) -> float | None:
-    """The clock that wrote *answer* against ours: 0 where the second that it names may be one of ours."""
-    if "date" not in answer.headers:
-        return None
-    theirs = parsedate_to_datetime(answer.headers["date"]).timestamp()
-    if theirs > answered:
-        return theirs - answered
-    return min(0.0, theirs + 1 - asked)
+def clock_of(samples: Sequence[Sample], date: str | None, asked: float, answered: float) -> tuple[float | None, float]:
+    """How far the clock of a page's process is ahead of ours, and how far that may be wrong, in seconds.
+
+    Its own gauge was read between question and answer. Without one there is the header Date: it tells whole seconds,
+    and servers write the one of their last tick, which is as late as their answers are.
+    """
+    middle, half = (asked + answered) / 2, (answered - asked) / 2
+    for name, _, value in samples:
+        if name == _CLOCK:
+            return value - middle, half
+    if date is None:
+        return None, 0.0
+    return parsedate_to_datetime(date).timestamp() + 0.5 - middle, 0.5 + 3 * half

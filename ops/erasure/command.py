@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import json
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import asyncpg
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from clients.postgres import Database
 from config.settings import PostgresSettings, load
+from ops.outages import notices, outages_told
 
 if TYPE_CHECKING:
     from ops.erasure.job import Outcome
@@ -30,15 +32,22 @@ def erase(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what there is in each store.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="As JSON; needs --yes or --dry-run.")] = False,
 ) -> None:
-    """Remove a person from every store, for ever. Safe to repeat; what had to wait is done by the next run."""
+    """Remove a person from every store, for ever. Safe to repeat; what had to wait is done by the next run.
+
+    Exit code 3: some store could not be counted or erased yet.
+    """
     if dry_run and user is None:
-        console.print("[red]--dry-run: of whom?[/] Name the person's public id.")
+        notices.print("--dry-run: of whom? Name the person's public id.", style="red")
         raise typer.Exit(2)
-    _run(_erase(user, yes=yes, dry_run=dry_run))
+    shown = Shown(json_)
+    code = _run(_erase(user, shown, yes=yes, dry_run=dry_run))
+    shown.end(user, complete=code == 0)
+    raise typer.Exit(code)
 
 
-async def _erase(user: str | None, *, yes: bool, dry_run: bool) -> None:
+async def _erase(user: str | None, shown: Shown, *, yes: bool, dry_run: bool) -> int:
     # Loaded where they are wanted only: Google's libraries take a second.
     from ops.erasure.job import Erasures
     from ops.erasure.stores import erasers
@@ -49,37 +58,67 @@ async def _erase(user: str | None, *, yes: bool, dry_run: bool) -> None:
         person = await job.find(user)
         if person is None:
             when = await job.erased_at(user)
-            said = f"was erased on {when:%Y-%m-%d %H:%M} UTC" if when else "is nobody that we know"
-            console.print(f"{user} {said}")
-            raise typer.Exit(0 if when else 1)
+            shown.say(f"{user} was erased on {when:%Y-%m-%d %H:%M} UTC" if when else f"{user} is nobody that we know")
+            return 0 if when else 1
         if dry_run or not yes:
-            await _show(f"What there is of {user}", job.count(person))
-        if dry_run:
-            return
-        if not yes:
+            counted = await shown.outcomes(f"What there is of {user}", user, job.count(person))
+            if dry_run:
+                return 0 if all(one.is_known for one in counted) else _NOT_YET
+            if shown.as_json or not sys.stdin.isatty():
+                notices.print("--yes: nobody can be asked here: say --yes, or look first with --dry-run", style="red")
+                return 2
             typer.confirm(f"Erase {user} from all of these for ever?", abort=True)
         await job.begin(user, getpass.getuser())
     people = await job.open(user)
     complete = True
     for person in people:
-        complete &= await _show(f"Erasing {person.public_id}", job.run(person.user_id))
+        done = await shown.outcomes(f"Erasing {person.public_id}", person.public_id, job.run(person.user_id))
+        complete &= all(one.is_done for one in done)
     if not people:
-        console.print("nobody waits to be erased")
+        shown.say("nobody waits to be erased")
     elif not complete:
-        console.print("[yellow]Not everything could be done yet.[/] To go on later: wishlist erase")
-        raise typer.Exit(_NOT_YET)
+        shown.say("Not everything could be done yet. To go on later: wishlist erase")
+    return 0 if complete else _NOT_YET
 
 
-async def _show(title: str, outcomes: AsyncIterator[Outcome]) -> bool:
-    """A table of them; whether all are done."""
-    table = Table("store", "entries", "", box=None)
-    complete = True
-    async for outcome in outcomes:
-        complete &= outcome.is_done
-        table.add_row(outcome.store, f"{outcome.erased:,}", "erased" if outcome.is_done else outcome.note)
-    console.print(title)
-    console.print(table)
-    return complete
+class Shown:
+    """What an erasure has to say, as tables while it goes on, or as one JSON object at its end."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self._said: list[str] = []
+        self._people: dict[str, list[dict[str, Any]]] = {}
+
+    def say(self, words: str) -> None:
+        """A sentence."""
+        self._said.append(words)
+        if not self.as_json:
+            console.print(words)
+
+    async def outcomes(self, title: str, person: str, outcomes: AsyncIterator[Outcome]) -> list[Outcome]:
+        """What *outcomes* brings, store by store."""
+        found = [outcome async for outcome in outcomes]
+        self._people[person] = [_as_json(one) for one in found]
+        if not self.as_json:
+            table = Table("store", "entries", "", box=None)
+            for one in found:
+                table.add_row(
+                    one.store, f"{one.erased:,}" if one.is_known else "?", "erased" if one.is_done else one.note
+                )
+            console.print(title)
+            console.print(table)
+        return found
+
+    def end(self, user: str | None, *, complete: bool) -> None:
+        """The JSON object, where that is wanted."""
+        if self.as_json:
+            said = {"user": user, "complete": complete, "people": self._people, "said": self._said}
+            typer.echo(json.dumps(said, indent=2))
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    entries = outcome.erased if outcome.is_known else None
+    return {"store": outcome.store, "entries": entries, "erased": outcome.is_done, "note": outcome.note}
 
 
 def delete(
@@ -105,8 +144,5 @@ async def _delete(wishlist: str) -> None:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    try:
+    with outages_told("PostgreSQL"):
         return asyncio.run(work)
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        console.print(f"[red]PostgreSQL cannot be reached:[/] {error}. Check POSTGRES_DSN; ./run up starts one.")
-        raise typer.Exit(1) from None

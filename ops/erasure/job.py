@@ -41,12 +41,16 @@ _COMPLETE = """
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was done about one store, by all runs; *note* says what it waits for where it is not done."""
+    """What was done about one store, by all runs; *note* says what it waits for where it is not done.
+
+    *is_known*: whether *erased* is a count. It is not where a store that was only to be counted did not answer.
+    """
 
     store: str
     is_done: bool
     erased: int
     note: str = ""
+    is_known: bool = True
 
 
 class Erasures:
@@ -91,7 +95,7 @@ class Erasures:
             try:
                 yield Outcome(eraser.name, is_done=False, erased=await eraser.count(person))
             except NotYet as why:
-                yield Outcome(eraser.name, is_done=False, erased=0, note=str(why))
+                yield Outcome(eraser.name, is_done=False, erased=0, note=str(why), is_known=False)
 
     async def run(self, user_id: UUID) -> AsyncIterator[Outcome]:
         """See to each store that is not done; one that has to wait does not keep the others from it."""

@@ -28,9 +28,23 @@ def replay(
     again: Annotated[
         bool, typer.Option("--again", help="Have pushes, digests and pictures of what has passed happen once more.")
     ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="As JSON, at the end; needs --yes or --dry-run.")] = False,
 ) -> None:
     """Read events again, from the topic into one sink. What is there already stays as it is."""
     # Loaded where it is wanted only: every sink with its client is among it.
-    from ops.replay.session import run
+    from ops.replay.session import Options, run
 
-    run(sink, start, yes, dry_run, rate, resume, rebuild, workers, again)
+    run(
+        Options(
+            sink=sink,
+            start=start,
+            yes=yes,
+            dry_run=dry_run,
+            rate=rate,
+            resume=resume,
+            rebuild=rebuild,
+            workers=workers,
+            again=again,
+            as_json=json_,
+        )
+    )

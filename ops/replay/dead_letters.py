@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from clients.postgres import Database
 from config.settings import KafkaSettings
@@ -13,9 +13,11 @@ from streams.dlq import DeadLetterWriter
 class NewDeadLetters(DeadLetterWriter):
     """Leaves out records that the table ``dead_letters`` has from the same group, topic and offset."""
 
-    def __init__(self, kafka: KafkaSettings, database: Database) -> None:
+    def __init__(self, kafka: KafkaSettings, database: Database, refused: Callable[[], object]) -> None:
+        """*refused* is called for each record that is put aside, or was before."""
         super().__init__(kafka)
         self._database = database
+        self._refused = refused
 
     async def write(self, key: bytes | None, value: bytes | None, headers: Mapping[str, str]) -> None:
         """See :meth:`streams.dlq.DeadLetterWriter.write`."""
@@ -30,3 +32,4 @@ class NewDeadLetters(DeadLetterWriter):
             )
         if not known:
             await super().write(key, value, headers)
+        self._refused()

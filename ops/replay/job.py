@@ -89,6 +89,7 @@ class Replays:
         self._targets = targets()
         self._codec = open_codec(kafka)
         self._archive = archive.GROUP + streams.group_suffix
+        self.refused = 0
 
     def target(self, sink: str) -> Target:
         """The sink by its agent's name; raises :class:`Refused`."""
@@ -233,10 +234,13 @@ class Replays:
             source=source,
             sink=(shadow.sink if shadow else target.make)(database, lane),
             decode=target.decode(self._codec, self._group(job)),
-            dead_letters=NewDeadLetters(self._kafka, database),
+            dead_letters=NewDeadLetters(self._kafka, database, self._count_refused),
             settings=self._streams.model_copy(update={"max_batch_events": self._batch_events(job)}),
             pace=pace,
         )
+
+    def _count_refused(self) -> None:
+        self.refused += 1
 
     def _batch_events(self, job: Job) -> int:
         return self.target(job.sink).batch_events or self._streams.max_batch_events

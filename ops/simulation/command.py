@@ -18,9 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from clients.registry import open_codec
 from config.settings import ApiSettings, AuthSettings, KafkaSettings, PostgresSettings, SegmentSettings, load
+from ops.outages import give_up, outages_told
 from ops.simulation import delivery, plan, world
 from ops.simulation.sessions import MESSAGES_OF_A_SHARE, messages_of
 from ops.tokens import NoSigningKey, signer
+from ops.topics import brokers
 
 console = Console()
 
@@ -46,11 +48,11 @@ def simulate(
     end = (until or datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)).replace(tzinfo=UTC)
     people = world.make(seed, events)
     story = plan.make(seed, events, end, days, people)
-    try:
+    if through is Way.TOPIC:
+        with outages_told("Kafka"):
+            brokers(load(KafkaSettings))
+    with outages_told("PostgreSQL"):
         asyncio.run(_write_world(people, end))
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        console.print(f"[red]PostgreSQL cannot be reached:[/] {error}. Check POSTGRES_DSN; ./run up starts one.")
-        raise typer.Exit(1) from None
     began = time.perf_counter()
     try:
         with _progress(events) as advance:
@@ -76,8 +78,7 @@ def simulate(
                     sent = delivery.messages_to_topic(sessions, kafka, advance)
             console.print(f"{sent:,} messages of clients")
     except (NoSigningKey, delivery.DeliveryFailed) as error:
-        console.print(f"[red]{error}[/]")
-        raise typer.Exit(1) from None
+        raise give_up(str(error)) from None
     if through is Way.API:
         for (kind, status), count in sorted(answers.counts.items()):
             console.print(f"  {kind:<24}{status}  {count:>9,}")

@@ -7,13 +7,15 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
-from rich.table import Table
 
 from ops.stack import manager, suite
 from ops.stack.parts import ROOT
 from ops.stack.state import State
+
+_COLOURS = {"healthy": "[green]", "not healthy": "[red]", "not running": "[dim]"}
 
 
 def main() -> int:
@@ -34,7 +36,8 @@ def main() -> int:
         if "--json" in words:
             print(json.dumps(report, indent=2))
         else:
-            _print_status(report)
+            for line in status_lines(report):
+                Console(soft_wrap=True, highlight=False).print(line)
         return 0 if all(entry["healthy"] for entry in report.values()) else 1
     elif command == "test":
         return suite.run(state, words)
@@ -77,20 +80,19 @@ def _logs(state: State, words: list[str]) -> int:
     return subprocess.run(["tail", "-n", "200", *words[1:], str(state.log(words[0]))], check=False).returncode
 
 
-def _print_status(report: dict[str, dict[str, object]]) -> None:
-    table = Table("part", "address", "pid", "", "")
+def status_lines(report: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
+    """A line for each part, its address whole whatever the terminal's width, and then what there is to say of some."""
+    names = max(map(len, report), default=0)
+    addresses = max((len(str(entry["address"])) for entry in report.values()), default=0)
     for name, entry in report.items():
-        health = (
-            "[green]healthy[/]"
-            if entry["healthy"]
-            else "[red]not healthy[/]"
-            if entry["pid"]
-            else "[dim]not running[/]"
-        )
-        restarts = entry["restarts"] and f"restarted {entry['restarts']}×"
-        done = f"[red]given up, ./run logs supervisor[/] {restarts}" if entry["given_up"] else restarts or ""
-        table.add_row(name, str(entry["address"]), str(entry["pid"] or ""), health, str(done))
-    Console().print(table)
+        pid = str(entry["pid"] or "")
+        health = "healthy" if entry["healthy"] else "not healthy" if entry["pid"] else "not running"
+        yield f"{name:<{names}}  {entry['address']!s:<{addresses}}  {pid:>7}  {_COLOURS[health]}{health}[/]"
+    for name, entry in report.items():
+        if entry["given_up"]:
+            yield f"[red]{name} is given up[/] after {entry['restarts']} restarts: ./run logs supervisor"
+        elif entry["restarts"]:
+            yield f"{name} was restarted {entry['restarts']}×"
 
 
 try:

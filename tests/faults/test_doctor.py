@@ -38,7 +38,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with own_stack(STREAM_MAX_CONSECUTIVE_REJECTS=str(REJECTS)) as stack:
+    with own_stack(STREAM_MAX_CONSECUTIVE_REJECTS=str(REJECTS), DOCTOR_CPU_WAITING="1") as stack:
         all_is_well(stack)
         yield stack
 

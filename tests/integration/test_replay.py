@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,7 +21,7 @@ from ops.seed import key_of
 from schemas.event import EventType, ShareEvent
 from schemas.ids import new_share_token
 from sinks import archive, share_store
-from tests.lab import Lab, event, eventually, expected_totals, open_lab, story
+from tests.lab import ROOT, Lab, event, eventually, expected_totals, open_lab, story
 
 EVENTS = 2_000
 
@@ -35,6 +38,14 @@ def start(lab: Lab, *words: str) -> subprocess.Popen[str]:
 
 async def run(lab: Lab, *words: str, code: int = 0) -> str:
     return await lab.wishlist("replay", *words, code=code)
+
+
+async def as_json(lab: Lab, *words: str) -> dict[str, Any]:
+    """What the command says to scripts: all of its standard output."""
+    command = [sys.executable, "-m", "ops.cli", "replay", *words, "--json"]
+    done = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, env=lab.env, capture_output=True, check=True)
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
 
 
 def group(lab: Lab) -> str:
@@ -134,6 +145,33 @@ async def test_killed_and_resumed(lab: Lab) -> None:
     await run(lab, "persist", "--resume", "--yes", code=2)
 
 
+async def test_ctrl_c_names_the_way_on(lab: Lab) -> None:
+    lab.produce_events(story(EVENTS))
+    lab.start("persist")
+    await lab.applied(group(lab))
+    refused = await run(lab, "persist", code=2)
+    assert "--yes: nobody can be asked here" in refused, "no terminal"
+    planned = await as_json(lab, "persist", "--dry-run")
+    assert planned["status"] == "planned" and planned["records"] == EVENTS
+    assert sum(planned["topics"].values()) == EVENTS
+    ended = start(lab, "persist", "--yes", "--rate", "400")
+
+    async def under_way() -> bool:
+        lane = "SELECT coalesce(sum(next_offset), 0) FROM watermarks WHERE consumer_group LIKE '%#persist-%'"
+        return 0 < await lab.pool.fetchval(lane) < EVENTS
+
+    await eventually(under_way, 60, "the replay is under way")
+    ended.send_signal(signal.SIGINT)
+    said, _ = await asyncio.to_thread(ended.communicate, timeout=60)
+    assert ended.returncode == 130, said
+    assert "wishlist replay persist --resume goes on with it" in " ".join(said.split())
+    assert "Traceback" not in said
+    done = await run(lab, "persist", "--resume", "--yes")
+    assert f"{EVENTS}/{EVENTS}" in done, "the bar ends at its end"
+    assert f"{EVENTS:,} records in" in done
+    assert "refused" not in done
+
+
 async def test_what_is_aside_is_not_put_aside_again(lab: Lab) -> None:
     lab.produce([("poison", b"\x00\x00\x00\x00\x09not a schema")])
     lab.produce_events([event()])
@@ -145,7 +183,8 @@ async def test_what_is_aside_is_not_put_aside_again(lab: Lab) -> None:
         return bool(await lab.pool.fetchval("SELECT count(*) FROM dead_letters"))
 
     await eventually(kept, 60, "the letter is kept")
-    await run(lab, "persist", "--yes")
+    assert "1 of the records was refused" in await run(lab, "persist", "--yes")
+    assert (await as_json(lab, "persist", "--yes"))["refused"] == 1
     assert lab.end_offsets(lab.kafka.dlq_topic) and sum(lab.end_offsets(lab.kafka.dlq_topic).values()) == 1
 
 

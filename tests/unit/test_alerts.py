@@ -22,8 +22,11 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 CACHED = Path(__file__).parents[2] / ".state" / "cache" / "promtool" / "usr" / "bin" / "promtool"
 PROMETHEUS = DEPLOY / "prometheus"
 PROMTOOL = shutil.which("promtool") or str(CACHED)
-# node_exporter's, on each machine with a disk that a broker or PostgreSQL writes.
-OF_MACHINES = {"node_filesystem_avail_bytes", "node_filesystem_size_bytes"}
+# node_exporter's, on each machine that runs a part of the product.
+OF_MACHINES = {
+    "node_filesystem_avail_bytes", "node_filesystem_size_bytes", "node_pressure_cpu_waiting_seconds_total",
+}  # fmt: skip
+
 FILES = ("og-renderer", "agents", "dead-letters", "runbook")
 
 

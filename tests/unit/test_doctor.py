@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from email.utils import formatdate
 from io import StringIO
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from clients import metrics
+from clients.cpu import CpuReading, stolen_between, waiting_between
+from clients.cpu import read as read_cpu
 from config.settings import DoctorSettings, KafkaSettings
 from config.topics import topics
 from ops import migrations
@@ -27,6 +30,7 @@ from ops.cli import app
 from ops.doctor import (
     archive,
     clocks,
+    cpu,
     dead_letters,
     disks,
     groups,
@@ -46,10 +50,11 @@ from ops.doctor.examination import Result, examine
 from ops.doctor.finding import Check, Finding, Level, Symptom, ago, well
 from ops.doctor.groups import Group, Standing
 from ops.doctor.kafka import PartitionState
-from ops.doctor.pages import Page, Sample, between
+from ops.doctor.pages import Page, Sample, between, clock_of
 from ops.doctor.renderer import Pool
 from ops.doctor.surroundings import Away, Surroundings, aside
 from ops.doctor.waiting import Waiting
+from tests.conftest import cpu_summary
 
 DOCS = Path(__file__).parents[2] / "docs"
 QUICK = DoctorSettings(watch_seconds=0)
@@ -667,6 +672,76 @@ async def test_a_clock_is_read_against_the_middle_of_the_question() -> None:
     assert abs(found.ahead - 3_600) < 1
     assert found.error >= 0.05
     assert found.surely > 3_500
+
+
+@pytest.mark.parametrize(
+    ("gauge", "date", "took", "ahead", "is_off"),
+    [
+        (1_000.0, None, 0.2, -0.1, False),
+        (1_000.0 + 2.5, None, 0.2, 2.4, True),
+        (1_000.0 - 2.5, None, 0.2, -2.6, True),
+        # Asked at 1,000 and answered 6 s later, the clock was read somewhere in between.
+        (1_000.0, None, 6.0, -3, False),
+        (1_006.0, None, 6.0, 3, False),
+        (1_010.0, None, 6.0, 7, True),
+        # The gauge is newer than the header, which a busy server wrote some seconds ago.
+        (1_000.0, 997, 0.2, -0.1, False),
+        (None, 1_000, 0.2, 0.4, False),
+        (None, 998, 0.2, -1.6, False),
+        (None, 997, 2.0, -3.5, False),
+        (None, 995, 0.2, -4.6, True),
+        (None, 1_004, 0.2, 4.4, True),
+    ],
+)
+def test_a_pages_clock_is_as_sure_as_its_answer_was_quick(
+    gauge: float | None, date: int | None, took: float, ahead: float, is_off: bool
+) -> None:
+    samples: list[Sample] = [] if gauge is None else [("wishlist_clock_timestamp_seconds", {}, gauge)]
+    header = None if date is None else formatdate(date, usegmt=True)
+    found, error = clock_of(samples, header, 1_000, 1_000 + took)
+    assert found == pytest.approx(ahead)
+    assert names(clocks.judge([Reading("api", found or 0, error)], None)) == (["clock-off"] if is_off else [None])
+
+
+def test_a_page_that_tells_no_time_is_no_reading() -> None:
+    assert clock_of([], None, 1_000, 1_001) == (None, 0.0)
+
+
+# --- Processors -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("waiting", "stolen", "expected"),
+    [(0.0, 0.0, None), (0.80, 0.10, None), (0.81, 0.0, "cpu-short"), (0.1, 0.11, "cpu-short")],
+)
+def test_processors(waiting: float, stolen: float, expected: str | None) -> None:
+    found = cpu.judge(waiting, stolen, 41.5, 2, 0.8)
+    assert found.symptom == expected
+    assert "load 41.5 on 2 processors" in found.seen
+
+
+def test_how_short_processors_are_is_read_from_the_kernel(tmp_path: Path) -> None:
+    pressure, stat = tmp_path / "pressure", tmp_path / "stat"
+    stat.write_text("cpu  100 0 100 700 0 0 50 50 0 0\ncpu0 1 1\n")
+    pressure.write_text("some avg10=91.00 avg60=62.50 avg300=40.00 total=7000000\nfull avg10=0.00 total=0\n")
+    before = read_cpu(pressure, stat)
+    assert (before.waited, before.waiting_now, before.stolen, before.ticks) == (7.0, 0.625, 50, 1_000)
+    after = replace(before, at=before.at + 10, waited=16.0, stolen=150, ticks=1_500)
+    assert waiting_between(before, after) == pytest.approx(0.9)
+    assert stolen_between(before, after) == 0.2
+    # An older kernel: only the load speaks of it.
+    old = replace(before, waited=None, load=40.0, processors=2)
+    assert waiting_between(old, old) == pytest.approx(0.95)
+    assert waiting_between(replace(old, load=1.0), replace(old, load=1.0)) == 0
+    assert read_cpu(tmp_path / "none", tmp_path / "none").waited is None
+
+
+def test_the_suite_says_whether_the_machine_was_starved() -> None:
+    before = CpuReading(0, waited=0, waiting_now=0, stolen=0, ticks=0, load=1, processors=2)
+    fine = replace(before, at=100, waited=90, ticks=1_000, stolen=100)
+    assert cpu_summary(before, fine).startswith("machine not starved: some task waited for a processor 90% ")
+    assert "STARVED" in cpu_summary(before, replace(fine, waited=91))
+    assert "STARVED" in cpu_summary(before, replace(fine, stolen=101))
 
 
 # --- Words -----------------------------------------------------------------------------------------------------------

@@ -13,9 +13,13 @@ from contextlib import aclosing
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from starlette.requests import Request
+
+from api import openapi
+from api.visitors import visitor_of
 from clients.webhook_call import WebhookCaller
 from clients.webhooks import new_secret
-from config.settings import WebhookSettings
+from config.settings import ApiSettings, WebhookSettings
 from notifications.webhook import TYPES
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text(encoding="utf-8")
@@ -53,6 +57,20 @@ def test_the_guide_names_every_type_and_the_settings_figures() -> None:
     assert f"within {settings.give_up_seconds / 86_400:g} days" in GUIDE
     assert f"more than {settings.latest_seconds / 3_600:g} hours" in GUIDE
     assert settings.longest_pause_seconds == 3_600, "the guide says an hour"
+
+
+def test_guide_and_document_say_what_is_sent() -> None:
+    assert set(openapi.webhooks()) == set(TYPES.values())
+    event = openapi.WEBHOOK_SCHEMAS["WebhookEvent"]["properties"]
+    assert event["type"]["enum"] == list(openapi.webhooks())
+    platforms = openapi.WEBHOOK_SCHEMAS["WebhookData"]["properties"]["platform"]["enum"]
+    assert set(re.findall(r'"platform": "(\w+)"', GUIDE)) <= set(platforms)
+    assert {_platform_of(agent) for agent in ("", "Mozilla/5.0 (iPhone) Mobile", "Mozilla/5.0 (X11)")} == set(platforms)
+
+
+def _platform_of(agent: str) -> str:
+    request = Request({"type": "http", "headers": [(b"user-agent", agent.encode())]})
+    return visitor_of(request, ApiSettings()).platform
 
 
 async def _call(port: int, id: UUID, each: Sequence[Sequence[str]]) -> list[int | None]:
