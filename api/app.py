@@ -29,6 +29,7 @@ from api import (
     shares,
     webhook,
 )
+from api.addresses import AddressBook
 from api.auth import Authenticator, key_source
 from api.breaker import BreakerView
 from api.cache import ShareCache
@@ -43,7 +44,6 @@ from api.publisher import Publisher
 from api.reads import ShareReader
 from api.redis_gate import RedisGate
 from api.services import Services
-from api.visitors import AddressBook
 from clients import outbox
 from clients.cache import open_redis
 from clients.cdn import CdnPurge

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.addresses import AddressBook
 from api.auth import Authenticator
 from api.breaker import BreakerView
 from api.cache import ShareCache
@@ -18,7 +19,6 @@ from api.pictures import Pictures
 from api.publisher import Publisher
 from api.reads import Opened, ShareReader
 from api.redis_gate import RedisGate
-from api.visitors import AddressBook
 from clients.cdn import CdnPurge, picture_url, share_url
 from clients.objects import ObjectStore
 from clients.periodic import JobBoard

@@ -371,7 +371,9 @@ class ApiSettings(BaseSettings):
     public_url: str = Field("https://vantage.com", description="Origin of share links.")
     cdn_url: str = Field("https://cdn.vantage.com", description="Origin of preview pictures.")
     trusted_proxies: str = Field(
-        "", description="Comma-separated networks whose X-Forwarded-For is believed, e.g. 127.0.0.0/8."
+        "",
+        description="Comma-separated networks whose X-Forwarded-For is believed, else their Forwarded (RFC 7239), e.g. "
+        "127.0.0.0/8. A proxy that writes Forwarded must remove a client's X-Forwarded-For.",
     )
     country_header: str = Field("CF-IPCountry", description="CDN header with the visitor's ISO 3166-1 country.")
     # A statement of the API takes a few milliseconds; what takes this long is a database in trouble.
