@@ -33,6 +33,7 @@ from api.addresses import AddressBook
 from api.auth import Authenticator, key_source
 from api.breaker import BreakerView
 from api.cache import ShareCache
+from api.cors import with_cors
 from api.database import Database
 from api.express import Express, Shortcut, shortcuts
 from api.idempotency import Plans
@@ -116,7 +117,7 @@ def make_app(settings: Settings) -> ASGIApp:
         app.include_router(module.router)
     document = app.openapi
     app.openapi = lambda: _with_sign_in(document())  # type: ignore[method-assign]  # FastAPI's documented way
-    return Express(app, shortcuts=_shortcuts(), around=Surroundings)
+    return with_cors(Express(app, shortcuts=_shortcuts(), around=Surroundings), settings.api.cors_origins)
 
 
 def _shortcuts() -> list[Shortcut]:
@@ -154,6 +155,7 @@ async def _running(settings: Settings, authenticator: Authenticator, addresses: 
         share_limit=_share_limit(settings.api.share_limit_per_hour),
         lookup_limit=_lookup_limit("share_lookup", settings.api.lookup_limit_per_minute),
         preview_limit=_lookup_limit("preview", settings.api.lookup_limit_per_minute),
+        view_limit=_lookup_limit("share_view", settings.api.lookup_limit_per_minute),
         authenticator=authenticator,
         addresses=addresses,
         plans=Plans(gate),

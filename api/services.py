@@ -46,6 +46,7 @@ class Services:
     share_limit: Limit
     lookup_limit: Limit
     preview_limit: Limit
+    view_limit: Limit
     authenticator: Authenticator
     addresses: AddressBook
     plans: Plans

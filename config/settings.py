@@ -369,6 +369,16 @@ class ApiSettings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port the API listens on.")
     public_url: str = Field("https://vantage.com", description="Origin of share links.")
+    origin: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+/?$",
+        description="Origin by which browsers reach this API, e.g. https://api.vantage.com; unset: API_PUBLIC_URL.",
+    )
+    cors_origins: str = Field(
+        "",
+        pattern=r"^\s*(https?://[^\s,/]+(\s*,\s*https?://[^\s,/]+)*)?\s*$",
+        description="Comma-separated origins whose pages may call /api/v2, e.g. https://www.vantage.com. No cookies.",
+    )
     cdn_url: str = Field("https://cdn.vantage.com", description="Origin of preview pictures.")
     trusted_proxies: str = Field(
         "",
