@@ -77,7 +77,7 @@ async def _page(api: Services, opened: Opened) -> bytes:
         replace(shown, view_count=0),
         await api.messages.open(share.owner_id, share.message),
         api.share_url(share.token),
-        api.picture_url(share.token, shown.picture_hash),
+        await api.give_picture(share.token, shown.picture_hash),
         api.settings.public_url,
     )
 
