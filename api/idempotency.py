@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID
@@ -39,7 +39,7 @@ class Plan:
     event_id: UUID
     at: datetime
     answer: bytes | None = None
-    is_new: bool = False
+    is_new: bool = field(default=False, compare=False)
 
     @classmethod
     def new(cls, fingerprint: str = "") -> Plan:
