@@ -28,9 +28,11 @@ from api import (
     shares,
     webhook,
 )
+from api.addresses import AddressBook
 from api.auth import Authenticator, key_source
 from api.breaker import BreakerView
 from api.cache import ShareCache
+from api.cors import with_cors
 from api.database import Database
 from api.document import finished, operation_id
 from api.express import Express, Shortcut, shortcuts
@@ -43,7 +45,6 @@ from api.publisher import Publisher
 from api.reads import ShareReader
 from api.redis_gate import RedisGate
 from api.services import Services
-from api.visitors import AddressBook
 from clients import outbox
 from clients.cache import open_redis
 from clients.cdn import CdnPurge
@@ -117,7 +118,7 @@ def make_app(settings: Settings) -> ASGIApp:
         app.include_router(module.router)
     document = app.openapi
     app.openapi = cache(lambda: finished(document()))  # type: ignore[method-assign]  # FastAPI's documented way
-    return Express(app, shortcuts=_shortcuts(), around=Surroundings)
+    return with_cors(Express(app, shortcuts=_shortcuts(), around=Surroundings), settings.api.cors_origins)
 
 
 def _shortcuts() -> list[Shortcut]:
@@ -150,6 +151,7 @@ async def _running(settings: Settings, authenticator: Authenticator, addresses: 
         share_limit=_share_limit(settings.api.share_limit_per_hour),
         lookup_limit=_lookup_limit("share_lookup", settings.api.lookup_limit_per_minute),
         preview_limit=_lookup_limit("preview", settings.api.lookup_limit_per_minute),
+        view_limit=_lookup_limit("share_view", settings.api.lookup_limit_per_minute),
         authenticator=authenticator,
         addresses=addresses,
         plans=Plans(gate),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Callable
@@ -15,14 +14,18 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi import Depends, Request
 
 from api.errors import ServiceUnavailable, unauthorized
+from api.key_set import KeySet, KeysUnavailable
 from config.settings import AuthSettings
+from schemas.text import is_storable
 
 # The one algorithm: with the choice left to the token, "none" and HS256 under the public key would pass.
 ALGORITHMS = ["RS256"]
 _MAX_TOKEN = 8_192
 _MAX_SUBJECT = 128
+# Issuers' clocks are ahead of ours by fractions of a second, and behind.
+LEEWAY_SECONDS = 5.0
 # People ask several times within a few minutes, and checking a signature costs more than all else that a token needs.
-# A key that is withdrawn counts for so long after the key set is read anew, which is as often.
+# A withdrawn key counts for so long after the key set is read anew (api/key_set.py), which is as often.
 _KNOWN_SECONDS = 300.0
 _MOST_KNOWN = 20_000
 
@@ -31,7 +34,7 @@ class KeySource(Protocol):
     """Finds the public key for a token."""
 
     async def key_for(self, token: str) -> Any:
-        """The key, or a PyJWT error."""
+        """The key; raises :class:`KeysUnavailable` where the key's source is away, anything else for a bad token."""
         ...
 
 
@@ -44,17 +47,6 @@ class KeyFile:
     async def key_for(self, _: str) -> Any:
         """See :class:`KeySource`."""
         return self._key
-
-
-class KeySet:
-    """A JWKS endpoint; keys are kept for five minutes, and an unknown key id asks again."""
-
-    def __init__(self, url: str) -> None:
-        self._client = jwt.PyJWKClient(url, cache_keys=True, lifespan=300, timeout=5)
-
-    async def key_for(self, token: str) -> Any:
-        """See :class:`KeySource`."""
-        return (await asyncio.to_thread(self._client.get_signing_key_from_jwt, token)).key
 
 
 def key_source(settings: AuthSettings) -> KeySource:
@@ -72,7 +64,7 @@ class Authenticator:
     def __init__(self, settings: AuthSettings, keys: KeySource, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._keys = keys
-        # Tokens that were good lately, by their hashes: their subjects, and when they expire (Unix time).
+        # Tokens that were good lately, by their hashes: their subjects, and until when they count (Unix time).
         self._known: TLRUCache[bytes, tuple[str, float]] = TLRUCache(
             _MOST_KNOWN, ttu=lambda _, known, now: min(now + _KNOWN_SECONDS, known[1]), timer=clock
         )
@@ -104,16 +96,17 @@ class Authenticator:
                 algorithms=ALGORITHMS,
                 issuer=self._settings.issuer,
                 audience=self._settings.audience,
+                leeway=LEEWAY_SECONDS,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-            subject, expires_at = claims["sub"], float(claims["exp"])
+            subject, expires_at = claims["sub"], float(claims["exp"]) + LEEWAY_SECONDS
         except jwt.ExpiredSignatureError:
             raise unauthorized("The authentication token has expired") from None
-        except jwt.PyJWKClientConnectionError:
+        except KeysUnavailable:
             raise ServiceUnavailable("Authentication keys cannot be reached. Try again shortly.") from None
         except Exception:  # whatever a hostile token leads the parser to, it proves nobody's identity
             raise unauthorized("The authentication token is not valid") from None
-        if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT or "\0" in subject:
+        if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT or not is_storable(subject):
             raise unauthorized("The authentication token is not valid")
         return subject, expires_at
 

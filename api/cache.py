@@ -8,11 +8,23 @@ from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID
 
+from cachetools import LRUCache
 from redis.asyncio import Redis
 
 from api.redis_gate import RedisGate
 from api.shares_model import Share, SharedList
-from clients.links import TOMBSTONE, TOMBSTONE_SECONDS, added_key, buried_key, recent_key, share_key, view_key
+from clients.links import (
+    TOMBSTONE,
+    TOMBSTONE_SECONDS,
+    VERSIONS_SECONDS,
+    added_key,
+    buried_key,
+    given_versions,
+    recent_key,
+    share_key,
+    versions_key,
+    view_key,
+)
 
 # How often one process writes the same list again: it is only read while PostgreSQL is away.
 _VIEW_REFRESH_SECONDS = 60.0
@@ -53,6 +65,7 @@ class ShareCache:
         self._gate = gate
         self._ttl = ttl_seconds
         self._written: dict[str, float] = {}
+        self._given: LRUCache[tuple[str, str], None] = LRUCache(_REMEMBERED_VIEWS)
 
     async def raw(self, token: str) -> bytes | None:
         """What is kept under a token, for :meth:`share_in`; None where the cache does not know it."""
@@ -131,6 +144,24 @@ class ShareCache:
             self._written.clear()
         self._written[token] = now
         await self._gate.call(lambda redis: redis.set(view_key(token), shown.to_json(), ex=self._ttl))
+
+    async def keep_version(self, token: str, version: str) -> None:
+        """Keep that a share's picture is given out as *version*, once for each process."""
+        if (token, version) in self._given:
+            return
+
+        async def run(redis: Redis) -> None:
+            async with redis.pipeline(transaction=True) as pipe:
+                pipe.sadd(versions_key(token), version)
+                pipe.expire(versions_key(token), VERSIONS_SECONDS)
+                await pipe.execute()
+
+        await self._gate.call(run)
+        self._given[token, version] = None
+
+    async def versions(self, token: str) -> set[str]:
+        """By which versions the share's picture was given out."""
+        return await self._gate.call(lambda redis: given_versions(redis, token))
 
     async def remember_added(self, user: str, item: str, copy: bytes) -> bytes:
         """Keep a copied item until the persist agent has surely written it; returns what was kept first."""

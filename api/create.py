@@ -86,7 +86,11 @@ async def create_share(wishlist: str, request: Request, user: User, api: Api) ->
     if plan.answer is not None:
         return Response(plan.answer, 201, media_type=JSON, headers={"Idempotent-Replayed": "true"})
     items: list[dict[str, Any]] = orjson.loads(row["items"] or "[]")
-    hidden = _hidden(body, items)
+    try:
+        hidden = _hidden(body, items)
+    except ApiError:
+        await api.plans.refused(user, key, plan)
+        raise
     verdict = await api.limiter.hit(api.share_limit, user, member=plan.event_id.hex)
     message = await api.messages.seal(row["owner_id"], body.message)
     visitor = visitor_of(request, api.settings)

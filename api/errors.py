@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Scope
 
 from api.templates import render
@@ -29,6 +30,7 @@ _LOOKUP_PREFIX = "/api/v2/wishlists/shared/"
 _GONE = "This shared wishlist is no longer available"
 _GONE_JSON = orjson.dumps({"error": "SHARE_NOT_FOUND", "message": _GONE})
 _GONE_HTML = render("notice.html", title=_GONE, text="Ask the person who sent you the link for a new one.")
+ALL_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _NO_STORE = {"Cache-Control": "no-store"}
 # What customers are told of an outage, by the dependency's name.
 _IN_WORDS = {"PostgreSQL": "The wishlist database"}
@@ -124,9 +126,12 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         if error.status_code == 404 and request.scope["path"].startswith((PAGE_PREFIX, _LOOKUP_PREFIX)):
             return share_not_found(request.scope)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed(request))
         phrase = HTTPStatus(error.status_code).phrase
         name = phrase.upper().replace(" ", "_")
-        return error_response(request.scope, ApiError(error.status_code, name, f"{phrase}.", headers=error.headers))
+        return error_response(request.scope, ApiError(error.status_code, name, f"{phrase}.", headers=headers))
 
     async def outage(request: Request, error: Exception) -> Response:
         get_logger().warning("something outside did not answer", error=str(error))
@@ -139,3 +144,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, bad_parameter)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(Unavailable, outage)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method by which the path can be asked: the router itself names those of the first route only."""
+    routes = request.app.routes
+    tried = {method: {**request.scope, "method": method} for method in ALL_METHODS}
+    return [method for method, scope in tried.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]

@@ -1,8 +1,8 @@
 """The paths that nearly all requests are for, past FastAPI's own work on a request, which costs more than theirs.
 
 FastAPI's own routes stay the truth: they document these paths, and serve whatever of them is asked in another way
-(another method, a query). Only what an endpoint needs is worked out here: path parameters, the request, and
-dependencies that are functions of the request.
+(another method, a query that the endpoint reads). Only what an endpoint needs is worked out here: path parameters, the
+request, and dependencies that are functions of the request.
 """
 
 from __future__ import annotations
@@ -31,14 +31,21 @@ class Shortcut:
         self._endpoint: Endpoint = route.endpoint
         self._dependencies: dict[str, Callable[[Request], Awaitable[Any]]] = {}
         self._request: str | None = None
+        self._query: list[bytes] = []
         for name, parameter in inspect.signature(route.endpoint, eval_str=True).parameters.items():
             kind = parameter.annotation
             if kind is Request:
                 self._request = name
             elif get_origin(kind) is Annotated and isinstance(get_args(kind)[1], Depends):
                 self._dependencies[name] = get_args(kind)[1].dependency
-            elif name not in route.param_convertors and parameter.default is parameter.empty:
-                raise TypeError(f"{route.path}: {name} is neither in the path nor a dependency")
+            elif name not in route.param_convertors:
+                if parameter.default is parameter.empty:
+                    raise TypeError(f"{route.path}: {name} is neither in the path nor a dependency")
+                self._query.append(name.encode())
+
+    def ignores(self, query: bytes) -> bool:
+        """Whether the endpoint reads nothing of *query*: mail programs and networks add their own parameters."""
+        return not query or not self._query or not (b"%" in query or any(name in query for name in self._query))
 
     async def answer(self, request: Request) -> Response:
         """What the route's endpoint answers."""
@@ -75,10 +82,14 @@ class Express:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "http" and not scope["query_string"]:
-            path, method = scope["path"], scope["method"]
+        if scope["type"] == "http":
+            path, method, query = scope["path"], scope["method"], scope["query_string"]
             for shortcut in self._shortcuts:
-                if shortcut.method == method and (found := shortcut.pattern.match(path)):
+                if (
+                    shortcut.method == method
+                    and (found := shortcut.pattern.match(path))
+                    and (not query or shortcut.ignores(query))
+                ):
                     scope["app"] = self._owner
                     scope["route"] = shortcut.route
                     scope["path_params"] = found.groupdict()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID
@@ -29,18 +29,24 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What an act uses; ``answer`` is the body it has been answered with, once it has."""
+    """What an act uses; ``answer`` is the body it has been answered with, once it has.
+
+    *is_new*: this request made it.
+    """
 
     fingerprint: str
     token: str
     event_id: UUID
     at: datetime
     answer: bytes | None = None
+    is_new: bool = field(default=False, compare=False)
 
     @classmethod
     def new(cls, fingerprint: str = "") -> Plan:
         """A plan for now."""
-        return cls(fingerprint=fingerprint, token=new_share_token(), event_id=uuid7(), at=datetime.now(UTC))
+        return cls(
+            fingerprint=fingerprint, token=new_share_token(), event_id=uuid7(), at=datetime.now(UTC), is_new=True
+        )
 
 
 def fingerprint_of(*parts: str | bytes) -> str:
@@ -97,6 +103,15 @@ class Plans:
         done = Plan(fingerprint=plan.fingerprint, token=plan.token, event_id=plan.event_id, at=plan.at, answer=answer)
         try:
             await self._gate.call(lambda redis: redis.set(_name(user, key), _dump(done), ex=DAY_SECONDS))
+        except RedisAway:
+            return
+
+    async def refused(self, user: str, key: str | None, plan: Plan) -> None:
+        """Forget a new *plan* whose request is refused for its body: the key may be used with a corrected one."""
+        if key is None or not plan.is_new:
+            return
+        try:
+            await self._gate.call(lambda redis: redis.delete(_name(user, key)))
         except RedisAway:
             return
 

@@ -62,7 +62,8 @@ async def look_up(
 )
 async def page_viewed(token: str, request: Request, user: MaybeUser, api: Api) -> Response:
     """The page's beacon: a person has the list in front of them."""
-    await api.limiter.hit(api.lookup_limit, api.addresses.address_of(request))
+    # The page itself has been counted as a look-up.
+    await api.limiter.hit(api.view_limit, api.addresses.address_of(request))
     view = await read_body(request, PageView, any_type=True)
     try:
         page_view_id = UUID(view.page_view_id)

@@ -9,7 +9,7 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import ApiError, error_response
+from api.errors import ALL_METHODS, ApiError, error_response
 from clients import metrics
 from clients.logs import get_logger
 
@@ -71,4 +71,4 @@ class Surroundings:
 def _method(scope: Scope) -> str:
     """The method, or OTHER: a label must not grow with what callers invent."""
     method: str = scope["method"]
-    return method if method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} else "OTHER"
+    return method if method in ALL_METHODS else "OTHER"

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from api import openapi
-from api.errors import HTML
+from api.errors import HTML, PAGE_PREFIX, ShareNotFound
 from api.lookup import count_view
 from api.reads import Opened
 from api.services import Api, Services
 from api.shares_model import SharedList
 from api.templates import PAGE_HEADERS, render
 from api.visitors import is_bot, visitor_of
-from schemas.ids import uuid7
+from schemas.ids import TOKEN_LENGTH, uuid7
 
 router = APIRouter()
 
 PATH = "/wishlists/shared/{token}"
 _HEADERS = {"Cache-Control": "public, max-age=300", **PAGE_HEADERS}
+_REDIRECT_HEADERS = {"Cache-Control": "public, max-age=300", "X-Robots-Tag": "noindex"}
+_LONGEST_LINK = 256
+_DECORATED = re.compile(rf"[^0-9A-Za-z]*([0-9A-Za-z]{{{TOKEN_LENGTH}}})(?:[^0-9A-Za-z].*)?", re.DOTALL)
 # Some 15 KB each.
 _PAGES_KEPT = 1_000
 _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CAD": "CA$", "AUD": "A$"}
@@ -33,11 +37,37 @@ _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CAD": "CA$", "A
 @router.head(PATH, include_in_schema=False)
 async def show_page(token: str, request: Request, api: Api) -> Response:
     """The page. A person's view is counted by its beacon; a program's fetch is recorded here, as a program's."""
+    if len(token) != TOKEN_LENGTH and (canonical := canonical_token(token)):
+        return _redirect(canonical, request)
     # Caches may keep it for five minutes anyway.
     opened = await api.open_public(token, request, api.lookup_limit, recent=True)
     if request.method == "HEAD" or is_bot(visitor_of(request, api.settings).user_agent):
         count_view(api, request, opened, None, uuid7(), is_bot=True)
     return Response(await _page(api, opened), media_type=HTML, headers=_HEADERS)
+
+
+@router.get(f"{PAGE_PREFIX}{{link:path}}", include_in_schema=False)
+@router.head(f"{PAGE_PREFIX}{{link:path}}", include_in_schema=False)
+async def show_page_of_link(link: str, request: Request) -> Response:
+    """A link with a slash after it, or with what stood behind it in a text."""
+    canonical = canonical_token(link)
+    if canonical is None:
+        raise ShareNotFound
+    return _redirect(canonical, request)
+
+
+def canonical_token(link: str) -> str | None:
+    """The token that mail programs and chats made *link* of, by taking marks around it into the link; None for others.
+
+    Whether there is such a share does not matter here, so the answer tells nothing about it.
+    """
+    found = _DECORATED.fullmatch(link[:_LONGEST_LINK])
+    return found[1] if found else None
+
+
+def _redirect(token: str, request: Request) -> Response:
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"{PAGE_PREFIX}{token}{query}", 301, headers=_REDIRECT_HEADERS)
 
 
 async def _page(api: Services, opened: Opened) -> bytes:
@@ -47,7 +77,7 @@ async def _page(api: Services, opened: Opened) -> bytes:
         replace(shown, view_count=0),
         await api.messages.open(share.owner_id, share.message),
         api.share_url(share.token),
-        api.picture_url(share.token, shown.picture_hash),
+        await api.give_picture(share.token, shown.picture_hash),
         api.settings.public_url,
     )
 

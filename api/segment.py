@@ -97,12 +97,12 @@ class Refused(ValueError):
 
 
 @router.get("/v1/projects/{write_key}/settings")
-async def settings(write_key: str, request: Request, api: Api) -> Response:
+async def settings(write_key: str, api: Api) -> Response:
     """What analytics.js asks its CDN for before it sends: that messages come to us, and to nobody else."""
     if write_key not in api.segment_keys:
         raise ApiError(404, "NOT_FOUND", "There is no project with this write key")
-    host = request.headers.get("host", "")
-    destination = {"apiKey": write_key, "apiHost": f"{host}/v1", "protocol": request.url.scheme}
+    scheme, _, host = (api.settings.origin or api.settings.public_url).rstrip("/").partition("://")
+    destination = {"apiKey": write_key, "apiHost": f"{host}/v1", "protocol": scheme}
     return Response(orjson.dumps({"integrations": {"Segment.io": destination}, "plan": {}}), media_type=JSON)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.addresses import AddressBook
 from api.auth import Authenticator
 from api.breaker import BreakerView
 from api.cache import ShareCache
@@ -17,9 +19,9 @@ from api.messages import MessageBox
 from api.pictures import Pictures
 from api.publisher import Publisher
 from api.reads import Opened, ShareReader
-from api.redis_gate import RedisGate
-from api.visitors import AddressBook
-from clients.cdn import CdnPurge, picture_url, share_url
+from api.redis_gate import RedisAway, RedisGate
+from clients.cdn import CdnPurge, addresses_of, picture_url, share_url, version_of
+from clients.faults import Unavailable
 from clients.objects import ObjectStore
 from clients.periodic import JobBoard
 from clients.producer import EventProducer
@@ -46,6 +48,7 @@ class Services:
     share_limit: Limit
     lookup_limit: Limit
     preview_limit: Limit
+    view_limit: Limit
     authenticator: Authenticator
     addresses: AddressBook
     plans: Plans
@@ -72,15 +75,31 @@ class Services:
         return share_url(self.settings, token)
 
     def picture_url(self, token: str, version: str | None = None) -> str:
-        """The stable address of a share's preview picture; *version* is its content hash."""
+        """The stable address of a share's preview picture; *version* as :func:`clients.cdn.version_of` says."""
         if self.settings.static_previews:
             return self.generic_picture_url
-        suffix = f"?v={version.removeprefix('sha256:')[:12]}" if version else ""
-        return picture_url(self.settings, token) + suffix
+        return picture_url(self.settings, token, version)
 
-    def purge_share(self, token: str) -> None:
-        """Have the CDN forget what it holds of a share."""
-        self.cdn.purge(self.share_url(token), self.picture_url(token))
+    async def give_picture(self, token: str, content_hash: str | None) -> str:
+        """The address of a share's picture for the page, kept for :meth:`purge_share` where Redis answers."""
+        if content_hash is None:
+            return self.picture_url(token)
+        version = version_of(content_hash)
+        with contextlib.suppress(RedisAway):
+            await self.cache.keep_version(token, version)
+        return self.picture_url(token, version)
+
+    async def purge_share(self, token: str) -> None:
+        """Have the CDN forget what it holds of a share, by every address that was given out."""
+        if not self.cdn.is_told:
+            return
+        versions: set[str] = set()
+        with contextlib.suppress(RedisAway):
+            versions |= await self.cache.versions(token)
+        with contextlib.suppress(Unavailable):
+            content: str | None = await self.db.value("SELECT content_hash FROM previews WHERE share_token = $1", token)
+            versions |= {version_of(content)} if content else set()
+        self.cdn.purge(*addresses_of(self.settings, token, versions))
 
     @property
     def generic_picture_url(self) -> str:

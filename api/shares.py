@@ -162,7 +162,7 @@ async def change_share(wishlist: str, token: str, request: Request, user: User, 
     if await api.db.value("SELECT expired_at IS NOT NULL FROM wishlist_shares WHERE id = $1", share.share_id):
         raise ShareClosed(share.wishlist_id)
     await _cache_again(api, replace(share, changed_by=event.event_id))
-    api.purge_share(token)
+    await api.purge_share(token)
     return await _answer(api, replace(owned, share=share))
 
 
@@ -189,7 +189,7 @@ async def show_or_hide(wishlist: str, token: str, item: str, request: Request, u
     await api.db.execute(_TOGGLE, owned.share.share_id, item_id, body.visible, event.timestamp, event.event_id)
     hidden = set(owned.share.hidden_item_ids) - {item_id} | (set() if body.visible else {item_id})
     await _cache_again(api, replace(owned.share, hidden_item_ids=tuple(hidden), changed_by=event.event_id))
-    api.purge_share(token)
+    await api.purge_share(token)
     return _json({"item_id": item, "visible": body.visible})
 
 
@@ -209,7 +209,7 @@ async def revoke_share(wishlist: str, token: str, request: Request, user: User, 
         raise ServiceUnavailable(
             "The link is being revoked; the cache does not answer. Send the request again."
         ) from None
-    api.purge_share(token)
+    await api.purge_share(token)
     return Response(status_code=204)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,15 +15,25 @@ from crawleruseragents import CRAWLER_USER_AGENTS_DATA, is_crawler, matching_cra
 from fastapi import Request
 
 from config.settings import ApiSettings
+from schemas.countries import known_country
 
-_COUNTRY = re.compile(r"[A-Z]{2}")
 _VARIANTS = frozenset({"control", "variant-a", "variant-b"})
-# Fetchers of link previews that the list above does not know, or knows under another spelling.
+# Fetchers of link previews that the list of crawlers does not know, or knows under another spelling.
 _PREVIEW_FETCHERS = re.compile(
-    r"whatsapp|telegrambot|facebookexternalhit|facebot|twitterbot|slackbot|slack-imgproxy|discordbot|linkedinbot"
-    r"|skypeuripreview|viber|kakaotalk-scrap|url preview|link ?preview|pinterestbot|cardyb|embedly|iframely|snapchat",
+    r"telegrambot|facebookexternalhit|facebot|twitterbot|slackbot|slack-imgproxy|discordbot|linkedinbot|line-poker"
+    r"|skypeuripreview|kakaotalk-scrap|url ?preview|link ?preview|pinterestbot|cardyb|embedly|iframely|blueno"
+    r"|zalobot|vercel|novaact"
+    # Whoever names a page about itself is a program, as is whoever calls itself one; CUBOT makes telephones.
+    r"|\+https?://|feedfetcher|\bbot\b|(?<!cu)bot/[0-9]",
     re.IGNORECASE,
 )
+# Apps whose link-preview fetchers name only the app, as their in-app browsers do beside the engine.
+_APPS = re.compile(r"whatsapp|viber|snapchat|metaiab|notion/|sogoumse|sogoumobile", re.IGNORECASE)
+# The engine of a browser on a device that people hold; a fetcher in its guise says so in brackets or by an address.
+_ENGINE = re.compile(
+    r"Mozilla/5\.0 \((?:iPhone|iPad|iPod|Linux; (?:U; )?Android|Macintosh|Windows NT|X11).*AppleWebKit"
+)
+_CONFESSION = re.compile(r"compatible;|\bbot\b|\w+bot[/; )]|spider|crawl|https?://|\+mailto:", re.IGNORECASE)
 _USER_AGENT_CHARACTERS = 256
 
 
@@ -44,12 +53,11 @@ def visitor_of(request: Request, settings: ApiSettings) -> Visitor:
     """What *request* says of its sender."""
     headers = request.headers
     agent = headers.get("user-agent", "")[:_USER_AGENT_CHARACTERS].replace("\0", "")
-    country = headers.get(settings.country_header, "")
     variant = headers.get("x-experiment-variant", "")
     return Visitor(
         user_agent=agent,
         referrer=_origin(headers.get("referer", "")),
-        country=country if _COUNTRY.fullmatch(country) else "",
+        country=known_country(headers.get(settings.country_header, "")),
         platform=("mobile" if "Mobi" in agent or "iPhone" in agent else "web") if agent else "unknown",
         variant=variant if variant in _VARIANTS else None,
         fingerprint=f"{agent}|{headers.get('accept-language', '')}",
@@ -66,7 +74,12 @@ def visitor_hash(settings: ApiSettings, share_id: UUID, who: str, now: datetime)
 @lru_cache(maxsize=4096)
 def is_bot(user_agent: str) -> bool:
     """Whether a crawler, a link-preview fetcher or a program of any kind fetched the page."""
-    return not user_agent or bool(is_crawler(user_agent)) or bool(_PREVIEW_FETCHERS.search(user_agent))
+    if not user_agent or _PREVIEW_FETCHERS.search(user_agent):
+        return True
+    named_by_app = _APPS.search(user_agent) is not None
+    if named_by_app and _ENGINE.match(user_agent) and not _CONFESSION.search(user_agent):
+        return bool(is_crawler(_APPS.sub("", user_agent)))
+    return named_by_app or bool(is_crawler(user_agent))
 
 
 @lru_cache(maxsize=4096)
@@ -87,36 +100,3 @@ def _origin(referer: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return ""
     return f"{parts.scheme}://{parts.hostname}"[:_USER_AGENT_CHARACTERS]
-
-
-class AddressBook:
-    """Finds the address that limits count: X-Forwarded-For is believed behind configured proxies only."""
-
-    def __init__(self, trusted_proxies: str) -> None:
-        """*trusted_proxies*: comma-separated networks; raises :class:`ValueError` for anything else."""
-        self._trusted = [ipaddress.ip_network(text.strip()) for text in trusted_proxies.split(",") if text.strip()]
-
-    def address_of(self, request: Request) -> str:
-        """The nearest address that is no proxy of ours; an IPv6 client is its /64 network."""
-        address = _parse(request.client.host if request.client else "")
-        forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
-        while address is not None and self._is_trusted(address) and forwarded:
-            nearer = _parse(forwarded.pop().strip())
-            if nearer is None:
-                break
-            address = nearer
-        if address is None:
-            return "unknown"
-        return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
-
-    def _is_trusted(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-        return any(address.version == network.version and address in network for network in self._trusted)
-
-
-def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address

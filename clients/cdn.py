@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import httpx
 import stamina
@@ -21,9 +22,23 @@ def share_url(settings: ApiSettings, token: str) -> str:
     return f"{settings.public_url}/wishlists/shared/{token}"
 
 
-def picture_url(settings: ApiSettings, token: str) -> str:
-    """The stable address of a share's preview picture."""
-    return f"{settings.cdn_url}/social/{token}/preview.png"
+def picture_url(settings: ApiSettings, token: str, version: str | None = None) -> str:
+    """The stable address of a share's preview picture; *version* makes networks fetch a new picture anew."""
+    return f"{settings.cdn_url}/social/{token}/preview.png" + (f"?v={version}" if version else "")
+
+
+def version_of(content_hash: str) -> str:
+    """The version by which a picture of this content is given out."""
+    return content_hash.removeprefix("sha256:")[:12]
+
+
+def addresses_of(settings: ApiSettings, token: str, versions: Iterable[str]) -> list[str]:
+    """Every address under which the CDN may hold something of a share."""
+    return [
+        share_url(settings, token),
+        picture_url(settings, token),
+        *(picture_url(settings, token, version) for version in sorted(versions)),
+    ]
 
 
 class CdnPurge:
@@ -50,6 +65,11 @@ class CdnPurge:
         if self._waiting:
             await asyncio.wait(self._waiting, timeout=_TIMEOUT_SECONDS)
         await self._http.aclose()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there is a hook to tell."""
+        return self._hook is not None
 
     async def purged(self, *urls: str) -> bool:
         """Ask for *urls* to be forgotten, and wait for it; whether they were, or there is nobody to ask."""

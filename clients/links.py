@@ -2,12 +2,13 @@
 
 ``share:{token}`` holds a share or, once it has ended, a tombstone that nothing replaces. ``view:{token}`` holds the
 list as it was last shown, for when PostgreSQL is away. ``recent:{wishlist}`` names shares that may not be rows yet,
-``added:{user}`` a reader's copies that may not be.
+``added:{user}`` a reader's copies that may not be. ``versions:{token}`` names the addresses by which its picture was
+given out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import cast
 from uuid import UUID
 
@@ -18,6 +19,8 @@ SHARE_LIMIT = "share_create"
 TOMBSTONE = b"revoked"
 # Longer than the topic keeps the revocation that PostgreSQL may still have to hear of.
 TOMBSTONE_SECONDS = 35 * 86_400
+# Networks and chats fetch a picture again for weeks by the address that they were given.
+VERSIONS_SECONDS = 90 * 86_400
 
 
 def share_key(token: str) -> str:
@@ -43,6 +46,17 @@ def recent_key(wishlist_id: UUID) -> str:
 def added_key(user: str) -> str:
     """Where the last copies of a reader are, by their public id."""
     return f"added:{user}"
+
+
+def versions_key(token: str) -> str:
+    """Where the versions are by which a share's picture was given out (the ``v`` of its address)."""
+    return f"versions:{token}"
+
+
+async def given_versions(redis: Redis, token: str) -> set[str]:
+    """Those versions; raises :class:`redis.exceptions.RedisError` or ``OSError``."""
+    members = await cast("Awaitable[set[bytes]]", redis.smembers(versions_key(token)))
+    return {member.decode() for member in members}
 
 
 def rate_key(limit: str, who: str) -> str:

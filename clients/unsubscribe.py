@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from config.settings import UnsubscribeSettings
+from schemas.text import is_storable
 
 
 class BadLink(ValueError):
@@ -40,4 +41,7 @@ class UnsubscribeLinks:
             user_id, category, channel = self._serializer.loads(token)
         except (BadSignature, ValueError, TypeError) as error:
             raise BadLink from error
-        return Wish(str(user_id), str(category), str(channel))
+        wish = Wish(str(user_id), str(category), str(channel))
+        if not is_storable(f"{wish.user_id}{wish.category}{wish.channel}"):
+            raise BadLink("the link holds text that cannot be stored")
+        return wish

@@ -369,9 +369,21 @@ class ApiSettings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port the API listens on.")
     public_url: str = Field("https://vantage.com", description="Origin of share links.")
+    origin: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+/?$",
+        description="Origin by which browsers reach this API, e.g. https://api.vantage.com; unset: API_PUBLIC_URL.",
+    )
+    cors_origins: str = Field(
+        "",
+        pattern=r"^\s*(https?://[^\s,/]+(\s*,\s*https?://[^\s,/]+)*)?\s*$",
+        description="Comma-separated origins whose pages may call /api/v2, e.g. https://www.vantage.com. No cookies.",
+    )
     cdn_url: str = Field("https://cdn.vantage.com", description="Origin of preview pictures.")
     trusted_proxies: str = Field(
-        "", description="Comma-separated networks whose X-Forwarded-For is believed, e.g. 127.0.0.0/8."
+        "",
+        description="Comma-separated networks whose X-Forwarded-For is believed, else their Forwarded (RFC 7239), e.g. "
+        "127.0.0.0/8. A proxy that writes Forwarded must remove a client's X-Forwarded-For.",
     )
     country_header: str = Field("CF-IPCountry", description="CDN header with the visitor's ISO 3166-1 country.")
     # A statement of the API takes a few milliseconds; what takes this long is a database in trouble.

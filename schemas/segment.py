@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from schemas.countries import known_country
 from schemas.event import EventType, ShareEvent
 from schemas.ids import share_id_for, uuid7_at
 
@@ -26,7 +27,7 @@ _DAY_MS = 86_400_000
 
 Short = Annotated[str, Meta(max_length=256)]
 Name = Annotated[str, Meta(max_length=256, pattern="^[^@]*$")]
-Token = Annotated[str, Meta(pattern="^[0-9A-Za-z]{1,22}$")]
+Token = Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,22}\Z")]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Type = Literal["track", "identify", "page", "screen", "group", "alias"]
 Variant = Literal["control", "variant-a", "variant-b"]
@@ -52,7 +53,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an identify call may say of a person."""
 
     account_type: Short | None = None
-    country: Annotated[str, Meta(pattern="^([A-Z]{2})?$")] | None = None
+    country: Annotated[str, Meta(pattern=r"^([A-Z]{2})?\Z")] | None = None
     created_at: datetime | None = None
     platform: Platform | None = None
 
@@ -210,7 +211,7 @@ def row_of(message: SegmentMessage, user_id: str | None) -> dict[str, Any]:
         "context_user_agent": context.user_agent,
         "context_locale": context.locale,
         "account_type": traits.account_type,
-        "country": traits.country,
+        "country": traits.country and known_country(traits.country),
         "created_at": traits.created_at,
     }
 

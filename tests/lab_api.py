@@ -27,10 +27,10 @@ def signed_in(user: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def open_api(lab: Lab, user: str = "user_maya") -> AsyncIterator[httpx.AsyncClient]:
-    """Start it, and stop it at the block's end; the client is signed in as *user*."""
+async def open_api(lab: Lab, user: str = "user_maya", **settings: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Start it with *settings*, and stop it at the block's end; the client is signed in as *user*."""
     port = free_port()
-    process = lab.start("api", module="api", API_PORT=port, **_LIMITS)
+    process = lab.start("api", module="api", API_PORT=port, **_LIMITS, **settings)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=signed_in(user), timeout=30) as client:
 
         async def ready() -> bool:

@@ -131,6 +131,7 @@ def environment(state: State) -> dict[str, str]:
         # Receivers of webhooks are on this machine too.
         "WEBHOOK_ALLOW_PRIVATE": "true",
         "API_PORT": str(ports["api"]),
+        "API_ORIGIN": f"http://{local}:{ports['api']}",
         "API_TRUSTED_PROXIES": "127.0.0.0/8",
         "JWT_PUBLIC_KEY_FILE": str(state.folder / "jwt" / "public.pem"),
         "JWT_PRIVATE_KEY_FILE": str(state.folder / "jwt" / "private.pem"),

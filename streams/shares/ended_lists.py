@@ -12,9 +12,9 @@ from uuid import UUID
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from clients.cdn import CdnPurge, picture_url, share_url
+from clients.cdn import CdnPurge, addresses_of
 from clients.faults import Unavailable
-from clients.links import end_list
+from clients.links import end_list, given_versions
 from clients.outbox_rows import Connection, Done, Later, Outcome
 from clients.postgres import Database
 from config.settings import ApiSettings
@@ -48,9 +48,10 @@ class EndedListOutbox(Outbox):
         [row] = rows
         try:
             tokens = await end_list(self._redis, row["id"], row["share_tokens"])
+            versions = {token: await given_versions(self._redis, token) for token in tokens}
         except (RedisError, OSError) as error:
             raise Unavailable("Redis", f"{type(error).__name__}: {error}") from error
-        urls = [address(self._settings, token) for token in sorted(tokens) for address in (share_url, picture_url)]
+        urls = [url for token in sorted(tokens) for url in addresses_of(self._settings, token, versions[token])]
         if urls and not await self._cdn.purged(*urls):
             return [Later("the CDN's hook does not take the pages to forget")]
         return [Done()]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -10,7 +12,8 @@ from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.visitors import AddressBook, is_bot, is_bot_of_api, visitor_hash, visitor_of
+from api.addresses import AddressBook
+from api.visitors import is_bot, is_bot_of_api, visitor_hash, visitor_of
 from config.settings import ApiSettings
 
 SETTINGS = ApiSettings()
@@ -40,6 +43,43 @@ def test_preview_fetchers_and_crawlers_are_bots_everywhere(agent: str) -> None:
     assert is_bot_of_api(agent)
 
 
+AGENTS: dict[str, dict[str, list[str]]] = json.loads((Path(__file__).parent / "data/user_agents.json").read_text())
+
+
+def _agents(kind: str) -> list[str]:
+    return [agent for agents in AGENTS[kind].values() for agent in agents]
+
+
+def test_the_table_is_large_enough() -> None:
+    assert len(_agents("people")) + len(_agents("programs")) >= 120
+
+
+@pytest.mark.parametrize("agent", _agents("people"))
+def test_browsers_of_apps_are_people(agent: str) -> None:
+    visitor = visitor_of(_request(user_agent=agent), SETTINGS)
+    assert not is_bot(visitor.user_agent)
+    assert not is_bot_of_api(visitor.user_agent)
+
+
+@pytest.mark.parametrize("agent", _agents("programs"))
+def test_fetchers_of_the_same_companies_are_not(agent: str) -> None:
+    visitor = visitor_of(_request(user_agent=agent), SETTINGS)
+    assert is_bot(visitor.user_agent)
+    assert is_bot_of_api(visitor.user_agent)
+
+
+@pytest.mark.parametrize("code", ["US", "DE", "GB", "XK"])
+def test_countries(code: str) -> None:
+    assert visitor_of(_request(cf_ipcountry=code), SETTINGS).country == code
+
+
+@pytest.mark.parametrize(
+    "code", ["XX", "T1", "ZZ", "AA", "QO", "UK", "EU", "us", "Us", "US\n", "US ", "USA", "U", "", "\xdc\xdc", "U\0"]
+)
+def test_what_is_no_country_is_unknown(code: str) -> None:
+    assert visitor_of(_request(cf_ipcountry=code), SETTINGS).country == ""
+
+
 @pytest.mark.parametrize("agent", [CHROME, IPHONE])
 def test_browsers_are_people(agent: str) -> None:
     assert not is_bot(agent)
@@ -57,7 +97,6 @@ def test_forwarded_addresses_are_believed_behind_proxies_only() -> None:
     assert book.address_of(_request(x_forwarded_for="203.0.113.55")) == "203.0.113.55"
     assert book.address_of(_request(x_forwarded_for="6.6.6.6, 203.0.113.55, 10.1.2.3")) == "203.0.113.55"
     assert book.address_of(_request(peer="198.51.100.1", x_forwarded_for="6.6.6.6")) == "198.51.100.1"
-    assert book.address_of(_request(x_forwarded_for="6.6.6.6, nonsense")) == "127.0.0.1"
     assert AddressBook("").address_of(_request(x_forwarded_for="6.6.6.6")) == "127.0.0.1"
 
 

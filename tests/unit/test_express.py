@@ -60,6 +60,21 @@ async def test_a_query_is_fastapis(client: httpx.AsyncClient) -> None:
     assert (await client.get("/things/kettle?page=two")).status_code == 422
 
 
+@pytest.mark.parametrize("query", ["utm_source=mail&utm_medium=x", "fbclid=IwAR0x", "gclid=a_b", "next=1", "", "a"])
+async def test_a_query_that_the_endpoint_does_not_read_costs_nothing(client: httpx.AsyncClient, query: str) -> None:
+    answer = (await client.get(f"/things/kettle?{query}")).json()
+    assert answer == {"thing": "kettle", "who": "nobody", "page": 1, "matched": False}
+
+
+async def test_a_name_in_another_spelling_is_read(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/things/kettle?p%61ge=3")).json()["page"] == 3
+
+
+async def test_a_wrong_method_names_all_right_ones(client: httpx.AsyncClient) -> None:
+    answer = await client.put("/things/kettle")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
 async def test_other_methods_and_paths_are_fastapis(client: httpx.AsyncClient) -> None:
     assert (await client.head("/things/kettle")).status_code == 200
     assert (await client.post("/things/kettle")).status_code == 405
