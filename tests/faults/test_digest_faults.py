@@ -129,7 +129,7 @@ async def test_killed_between_sending_and_noting(lab: Lab, queue: str) -> None:
 
 
 async def test_rows_that_can_never_be_sent_are_parked_and_the_agent_stays_up_also_across_a_kill(lab: Lab) -> None:
-    good = {
+    good: dict[str, object] = {
         "date": "2020-01-02", "user_id": "user_maya", "name": "Maya C.", "locale": "en", "time_zone": "UTC",
         "totals": {"views": 1, "people": 1, "items_added": 0}, "day_before": None, "countries": [], "channels": [],
         "shares": [], "more_shares": 0,
