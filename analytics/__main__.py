@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from clients import logs, metrics
+from clients.faults import Unavailable
 from config.settings import DashboardSettings, LogSettings, ObjectStoreSettings, WarehouseSettings, load
 
 _RETRY_SECONDS = 60.0
@@ -16,8 +17,8 @@ async def _make_forever(settings: DashboardSettings) -> None:
     await asyncio.sleep(settings.first_after_seconds)
     from analytics import dashboard
     from analytics.report import Span, read
-    from clients.bigquery import Warehouse, WarehouseError
-    from clients.objects import DASHBOARD, ObjectStore, ObjectStoreError
+    from clients.bigquery import Warehouse
+    from clients.objects import DASHBOARD, ObjectStore
 
     warehouse, store = Warehouse(load(WarehouseSettings)), ObjectStore(load(ObjectStoreSettings))
     while True:
@@ -25,7 +26,7 @@ async def _make_forever(settings: DashboardSettings) -> None:
             report = await asyncio.to_thread(read, warehouse, Span.of(datetime.now(UTC).date(), settings.days))
             page = await asyncio.to_thread(dashboard.render, report)
             await store.put(DASHBOARD, page.encode(), "text/html; charset=utf-8", "private, no-store")
-        except (WarehouseError, ObjectStoreError) as error:
+        except Unavailable as error:
             logs.get_logger().warning("the dashboard waits", error=str(error))
             await asyncio.sleep(_RETRY_SECONDS)
             continue

@@ -145,7 +145,7 @@ class Report:
 
 
 def read(warehouse: Warehouse, span: Span) -> Report:
-    """The report of *span*; raises :class:`clients.bigquery.WarehouseError`."""
+    """The report of *span*; raises :class:`clients.faults.Unavailable`."""
 
     def ask(sql: str, of: Span = span) -> Rows:
         return _ask(warehouse, sql, of)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from api.redis_gate import RedisAway, RedisGate
+from api.redis_gate import RedisGate
 from clients.breaker_board import any_open, is_forced
+from clients.faults import Unavailable
 
 _LOOK_EVERY_SECONDS = 1.0
 
@@ -37,5 +38,5 @@ class BreakerView:
             try:
                 self._open = await self._gate.call(any_open)
                 self._forced = await self._gate.call(is_forced)
-            except RedisAway:
+            except Unavailable:
                 self._open = self._forced = False

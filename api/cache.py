@@ -59,7 +59,7 @@ class Revoked(Exception):
 
 
 class ShareCache:
-    """Reads and writes those keys; every method may raise :class:`api.redis_gate.RedisAway`."""
+    """Reads and writes those keys; every method may raise :class:`clients.faults.Unavailable`."""
 
     def __init__(self, gate: RedisGate, ttl_seconds: int) -> None:
         self._gate = gate

@@ -21,10 +21,10 @@ from api.errors import JSON, ApiError, invalid
 from api.idempotency import Plan, fingerprint_of, key_of
 from api.ownership import check_id, checked
 from api.reads import list_of_items
-from api.redis_gate import RedisAway
 from api.services import Api, Services
 from api.shares_model import Share, SharedList, iso
 from api.visitors import visitor_of
+from clients.faults import Unavailable
 from clients.logs import get_logger
 from schemas.event import Channel, ShareEvent
 from schemas.ids import public_share_id, share_id_for
@@ -173,7 +173,7 @@ async def _make_visible(api: Services, event: ShareEvent, share: Share, shown: S
     try:
         await api.cache.put_new(share, shown)
         return
-    except RedisAway as error:
+    except Unavailable as error:
         get_logger().warning("a share is made without Redis", error=str(error))
     give_up = asyncio.get_running_loop().time() + _WAIT_FOR_ROW_SECONDS
     while asyncio.get_running_loop().time() < give_up:

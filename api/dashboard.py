@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from api.errors import HTML, ApiError, ServiceUnavailable, unauthorized
 from api.services import Api, Services
-from clients.objects import DASHBOARD, ObjectStoreError
+from clients.faults import Unavailable
+from clients.objects import DASHBOARD
 
 router = APIRouter(include_in_schema=False)
 
@@ -31,7 +32,7 @@ async def dashboard(request: Request, api: Api) -> Response:
         raise ApiError(403, "FORBIDDEN", f"The dashboard is for people with the role {ROLE!r}")
     try:
         page = await api.store.get(DASHBOARD)
-    except ObjectStoreError as error:
+    except Unavailable as error:
         raise ServiceUnavailable("The dashboard cannot be read at the moment. Try again shortly.") from error
     if page is None:
         raise ServiceUnavailable(

@@ -13,7 +13,6 @@ from starlette.responses import PlainTextResponse, Response
 
 from api import openapi
 from api.errors import JSON
-from api.redis_gate import RedisAway
 from api.services import Api, Services
 from clients import metrics
 from clients.faults import Unavailable
@@ -64,7 +63,7 @@ async def _redis_answers(api: Services) -> bool:
 
     try:
         return await api.gate.call(ping, insist=True)
-    except RedisAway:
+    except Unavailable:
         return False
 
 
@@ -79,5 +78,5 @@ async def _measure_memory(api: Services) -> None:
 
     try:
         metrics.RATE_LIMIT_MEMORY.set(await api.gate.call(used))
-    except RedisAway:
+    except Unavailable:
         return

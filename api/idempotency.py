@@ -20,7 +20,8 @@ from fastapi import Request
 from redis.asyncio import Redis
 
 from api.errors import ApiError, invalid
-from api.redis_gate import RedisAway, RedisGate
+from api.redis_gate import RedisGate
+from clients.faults import Unavailable
 from schemas.ids import new_share_token, uuid7
 
 DAY_SECONDS = 86_400
@@ -85,7 +86,7 @@ class Plans:
 
         try:
             kept = await self._gate.call(run)
-        except RedisAway:
+        except Unavailable:
             return plan
         found = plan if kept is None else _load(kept)
         if found.fingerprint != fingerprint:
@@ -103,7 +104,7 @@ class Plans:
         done = Plan(fingerprint=plan.fingerprint, token=plan.token, event_id=plan.event_id, at=plan.at, answer=answer)
         try:
             await self._gate.call(lambda redis: redis.set(_name(user, key), _dump(done), ex=DAY_SECONDS))
-        except RedisAway:
+        except Unavailable:
             return
 
     async def refused(self, user: str, key: str | None, plan: Plan) -> None:
@@ -112,7 +113,7 @@ class Plans:
             return
         try:
             await self._gate.call(lambda redis: redis.delete(_name(user, key)))
-        except RedisAway:
+        except Unavailable:
             return
 
 

@@ -19,7 +19,6 @@ from api.bodies import Body, read_body
 from api.errors import JSON, ApiError, ShareNotFound, invalid, unauthorized
 from api.idempotency import Plan
 from api.reads import Opened
-from api.redis_gate import RedisAway
 from api.services import Api, Services
 from api.shares_model import iso
 from api.visitors import visitor_of
@@ -146,7 +145,7 @@ async def list_my_items(user: User, api: Api) -> Response:
         if row["removed_at"] is None
     }
     applied = {row["public_id"] for row in rows}
-    with contextlib.suppress(RedisAway):
+    with contextlib.suppress(Unavailable):
         for item, raw in (await api.cache.recently_added(user)).items():
             if item not in applied and not (copy := msgspec.json.decode(raw, type=_Copy)).is_unsent:
                 items[item] = copy.shown()
@@ -172,7 +171,7 @@ async def _kept(api: Services, user: str, copy: _Copy) -> _Copy:
     """One event for one item: a second click before the first is applied says the same event again."""
     try:
         kept = await api.cache.remember_added(user, copy.wishlist_item_id, msgspec.json.encode(copy))
-    except RedisAway:
+    except Unavailable:
         return copy
     return msgspec.json.decode(kept, type=_Copy)
 
@@ -188,5 +187,5 @@ async def _publish(api: Services, user: str, copy: _Copy, event: ShareEvent, *, 
 
 
 async def _note(api: Services, user: str, copy: _Copy) -> None:
-    with contextlib.suppress(RedisAway):
+    with contextlib.suppress(Unavailable):
         await api.cache.correct_added(user, copy.wishlist_item_id, msgspec.json.encode(copy))

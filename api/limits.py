@@ -16,8 +16,9 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from api.errors import ApiError
-from api.redis_gate import RedisAway, RedisGate
+from api.redis_gate import RedisGate
 from clients import metrics
+from clients.faults import Unavailable
 from clients.links import rate_key
 
 # KEYS[1]: the window. ARGV: window in microseconds, limit, member. A member that is there already is the same hit
@@ -114,7 +115,7 @@ class Limiter:
         with metrics.RATE_LIMIT_SECONDS.labels(limit.name).time():
             try:
                 allowed, used, left, reset, held = await self._redis.call(run)
-            except RedisAway:
+            except Unavailable:
                 return self._without_redis(limit), Held(None, answers=False)
         verdict = Verdict(
             bool(allowed), limit.hits, max(limit.hits - used, 0), reset, max(math.ceil(left / 1_000_000), 1)

@@ -10,7 +10,7 @@ from api.breaker import BreakerView
 from api.database import Database
 from clients.faults import Unavailable
 from clients.logs import get_logger
-from clients.objects import ObjectStore, ObjectStoreError, preview_key
+from clients.objects import ObjectStore, preview_key
 
 GENERIC_KEY = "social/default/wishlist-share-preview.png"
 _BUILT_IN = Path(__file__).parent / "pages" / "wishlist-share-preview.png"
@@ -80,6 +80,6 @@ class Pictures:
     async def _get(self, key: str) -> bytes | None:
         try:
             return await asyncio.wait_for(self._store.get(key), _WAIT_SECONDS)
-        except (ObjectStoreError, TimeoutError) as error:
+        except (Unavailable, TimeoutError) as error:
             get_logger().warning("a picture cannot be read", error=f"{type(error).__name__}: {error}")
             return None

@@ -13,7 +13,7 @@ from clients import outbox
 from clients.faults import Unavailable
 from clients.logs import get_logger
 from clients.postgres import outages_named
-from clients.producer import BrokerUnavailable, EventProducer
+from clients.producer import EventProducer
 from schemas.codec import Codec
 from schemas.event import ShareEvent
 
@@ -44,7 +44,7 @@ class Publisher:
             try:
                 await self._producer.send(event)
                 return
-            except BrokerUnavailable as error:
+            except Unavailable as error:
                 get_logger().info("Kafka did not take an event in time", error=str(error))
         await self.keep(event)
 
@@ -75,7 +75,7 @@ class Publisher:
         self._under_way += 1
         try:
             self._producer.send_later(event, settled)
-        except BrokerUnavailable as error:
+        except Unavailable as error:
             settled(error)
 
     async def drain(self, seconds: float) -> None:
@@ -109,6 +109,6 @@ class Publisher:
             except Unavailable as error:
                 get_logger().warning("a view event waits", error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(_PAUSE_SECONDS)
-            with contextlib.suppress(BrokerUnavailable):
+            with contextlib.suppress(Unavailable):
                 await self._producer.send(event)
                 return

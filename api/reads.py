@@ -21,7 +21,6 @@ from api.cache import Revoked, ShareCache
 from api.database import Database
 from api.errors import ServiceUnavailable, ShareNotFound
 from api.limits import Held
-from api.redis_gate import RedisAway
 from api.shares_model import Share, SharedList
 from clients.faults import Unavailable
 from clients.logs import get_logger
@@ -135,7 +134,7 @@ class ShareReader:
         try:
             if await self._cache.buried_in(token) == wishlist_id:
                 return True
-        except RedisAway:
+        except Unavailable:
             get_logger().debug("the outbox alone tells of a revocation")
         waiting = await self.waiting_events("share_token = $1", token)
         return any(event.event_type is EventType.REVOKED and event.wishlist_id == wishlist_id for event in waiting)
@@ -143,7 +142,7 @@ class ShareReader:
     async def _held(self, token: str) -> Held:
         try:
             return Held(await self._cache.raw(token), answers=True)
-        except RedisAway:
+        except Unavailable:
             return Held(None, answers=False)
 
     def _known(self, held: Held) -> tuple[Share | None, bool]:
@@ -200,7 +199,7 @@ class ShareReader:
                 raise ShareNotFound
             try:
                 shown = await self._cache.view(token)
-            except RedisAway:
+            except Unavailable:
                 shown = None
             if shown is not None:
                 return Opened(cached, shown, is_row=True)
@@ -211,7 +210,7 @@ class ShareReader:
             if missing:
                 await self._cache.fill(opened.share)
             await self._cache.keep_view(opened.share.token, opened.shown)
-        except RedisAway:
+        except Unavailable:
             get_logger().debug("a share could not be cached")
 
 

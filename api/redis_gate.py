@@ -9,17 +9,15 @@ from typing import TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from clients.faults import Unavailable
+
 T = TypeVar("T")
 # After a failure nobody else waits for Redis this long: with a time-out a request, a hanging Redis would slow all.
 _REST_SECONDS = 0.5
 
 
-class RedisAway(Exception):
-    """Redis did not answer, or has not for a moment."""
-
-
 class RedisGate:
-    """Calls Redis and turns its failures into :class:`RedisAway`."""
+    """Calls Redis and turns its failures into :class:`clients.faults.Unavailable`."""
 
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = redis
@@ -29,12 +27,12 @@ class RedisGate:
     async def call(self, command: Callable[[Redis], Awaitable[T]], *, insist: bool = False) -> T:
         """The answer to *command*; *insist* asks even right after a failure."""
         if not insist and self._clock() < self._rest_until:
-            raise RedisAway("resting after a failure")
+            raise Unavailable("Redis", "resting after a failure")
         try:
             return await command(self._redis)
         except (RedisError, OSError, TimeoutError) as error:
             self._rest_until = self._clock() + _REST_SECONDS
-            raise RedisAway(f"{type(error).__name__}: {error}") from error
+            raise Unavailable("Redis", f"{type(error).__name__}: {error}") from error
 
     async def close(self) -> None:
         """Close the connections."""

@@ -26,7 +26,7 @@ from starlette.responses import Response
 
 from api.errors import JSON, ApiError, ServiceUnavailable
 from api.services import Api, Services
-from clients.producer import BrokerUnavailable
+from clients.faults import Unavailable
 from schemas.segment import (
     Channel,
     Context,
@@ -148,7 +148,7 @@ async def _take(api: Services, batch: list[Any], sent_at: Any) -> Response:
     sends = (api.producer.send_message(m.user_id or m.anonymous_id or m.message_id, encode(m)) for m in messages)
     try:
         await asyncio.gather(*sends)
-    except BrokerUnavailable as error:
+    except Unavailable as error:
         raise ServiceUnavailable("Messages cannot be taken at the moment. Send them again shortly.") from error
     if details:
         first = details[0]

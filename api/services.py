@@ -19,7 +19,7 @@ from api.messages import MessageBox
 from api.pictures import Pictures
 from api.publisher import Publisher
 from api.reads import Opened, ShareReader
-from api.redis_gate import RedisAway, RedisGate
+from api.redis_gate import RedisGate
 from clients.cdn import CdnPurge, addresses_of, picture_url, share_url, version_of
 from clients.faults import Unavailable
 from clients.objects import ObjectStore
@@ -85,7 +85,7 @@ class Services:
         if content_hash is None:
             return self.picture_url(token)
         version = version_of(content_hash)
-        with contextlib.suppress(RedisAway):
+        with contextlib.suppress(Unavailable):
             await self.cache.keep_version(token, version)
         return self.picture_url(token, version)
 
@@ -94,7 +94,7 @@ class Services:
         if not self.cdn.is_told:
             return
         versions: set[str] = set()
-        with contextlib.suppress(RedisAway):
+        with contextlib.suppress(Unavailable):
             versions |= await self.cache.versions(token)
         with contextlib.suppress(Unavailable):
             content: str | None = await self.db.value("SELECT content_hash FROM previews WHERE share_token = $1", token)

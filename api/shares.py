@@ -18,10 +18,10 @@ from api.auth import User
 from api.bodies import Body, read_body
 from api.errors import JSON, ApiError, ServiceUnavailable, invalid
 from api.ownership import OwnedShare, ShareClosed, check_id, checked, owned_share
-from api.redis_gate import RedisAway
 from api.services import Api, Services
 from api.shares_model import Share, iso
 from api.visitors import visitor_of
+from clients.faults import Unavailable
 from schemas.event import EventType, ShareEvent
 from schemas.ids import public_share_id
 
@@ -205,7 +205,7 @@ async def revoke_share(wishlist: str, token: str, request: Request, user: User, 
         wishlist_id = closed.wishlist_id
     try:
         await api.cache.bury(token, wishlist_id)
-    except RedisAway:
+    except Unavailable:
         raise ServiceUnavailable(
             "The link is being revoked; the cache does not answer. Send the request again."
         ) from None
@@ -241,7 +241,7 @@ async def _cache_again(api: Services, share: Share) -> None:
     try:
         await api.cache.replace(share)
         await api.cache.forget_view(share.token)
-    except RedisAway:
+    except Unavailable:
         # The share's row has the change; where there is no row yet, the owner must know that readers may not see it.
         if not await _row_exists(api, share):
             raise ServiceUnavailable("The share is being written. Try again in a moment.") from None
@@ -250,7 +250,7 @@ async def _cache_again(api: Services, share: Share) -> None:
 async def _not_applied(api: Services, owned: asyncpg.Record) -> list[Share]:
     """Shares of a list that are in Redis or in the outbox and may not be rows yet."""
     shares = []
-    with contextlib.suppress(RedisAway):
+    with contextlib.suppress(Unavailable):
         shares = await api.cache.recent(owned["id"])
     waiting = await api.reader.waiting_events("event_type = ANY($1::text[])", [EventType.CREATED, EventType.REVOKED])
     revoked = {event.share_token for event in waiting if event.event_type is EventType.REVOKED}

@@ -32,24 +32,17 @@ _ROW_OVERHEAD_BYTES = 5
 SCHEMAS = Path(__file__).parent.parent / "schemas" / "bigquery"
 
 
-class WarehouseError(Unavailable):
-    """BigQuery did not do what it was asked; trying again may help."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("BigQuery", reason)
-
-
 class RowsRefused(ValueError):
     """BigQuery will never take these rows; none of them was written."""
 
 
 @contextmanager
 def _outages() -> Iterator[None]:
-    """Whatever Google's clients raise leaves as :class:`WarehouseError`: they let errors of five libraries through."""
+    """Whatever Google's clients raise leaves as ``Unavailable``: they let errors of five libraries through."""
     try:
         yield
     except Exception as error:
-        raise WarehouseError(f"{type(error).__name__}: {error}") from error
+        raise Unavailable("BigQuery", f"{type(error).__name__}: {error}") from error
 
 
 @dataclass
@@ -61,7 +54,7 @@ class WriteStream:
 
 
 class Warehouse:
-    """Blocking; callers in an event loop use threads. Raises :class:`WarehouseError` unless said otherwise."""
+    """Blocking; callers in an event loop use threads. Raises ``Unavailable`` unless said otherwise."""
 
     def __init__(self, settings: WarehouseSettings) -> None:
         self.settings = settings
@@ -139,12 +132,12 @@ class Warehouse:
         try:
             with _outages():
                 answers = list(self._writer.append_rows(iter([request]), **self._one_try))
-        except WarehouseError as error:
+        except Unavailable as error:
             if isinstance(error.__cause__, InvalidArgument):
                 raise RowsRefused(str(error.__cause__)) from error
             raise
         if not answers:
-            raise WarehouseError("the append was not answered")
+            raise Unavailable("BigQuery", "the append was not answered")
         answer = answers[0]
         if answer.row_errors:
             first = answer.row_errors[0]
@@ -152,7 +145,7 @@ class Warehouse:
         if answer.error.code == code_pb2.INVALID_ARGUMENT:
             raise RowsRefused(answer.error.message)
         if answer.error.code not in (code_pb2.OK, code_pb2.ALREADY_EXISTS):
-            raise WarehouseError(f"{code_pb2.Code.Name(answer.error.code)}: {answer.error.message}")
+            raise Unavailable("BigQuery", f"{code_pb2.Code.Name(answer.error.code)}: {answer.error.message}")
         stream.next_offset += len(rows)
 
     def finish(self, stream: str) -> int | None:
@@ -160,7 +153,7 @@ class Warehouse:
         try:
             with _outages():
                 done = self._writer.finalize_write_stream(name=stream, **self._one_try)
-        except WarehouseError as error:
+        except Unavailable as error:
             if isinstance(error.__cause__, NotFound):
                 return None
             raise

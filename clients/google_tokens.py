@@ -14,7 +14,7 @@ from google.auth.exceptions import GoogleAuthError, TransportError
 from google.auth.transport import Request
 from google.oauth2.service_account import Credentials
 
-from clients.push_connection import NoAnswer
+from clients.faults import Unavailable
 
 # google-auth tries three times by itself.
 _TRY_SECONDS = 5.0
@@ -37,7 +37,7 @@ class AccessTokens:
         self._refreshing: asyncio.Task[str | None] | None = None
 
     async def get(self, refused: str | None = None) -> str:
-        """A token that is not *refused*; raises :class:`NoAnswer` where there is none to be had.
+        """A token that is not *refused*; raises :class:`clients.faults.Unavailable` where there is none to be had.
 
         Near its end (google-auth: 225 s before) the old one still serves while another is fetched.
         """
@@ -50,7 +50,7 @@ class AccessTokens:
                 # Whoever gives up waiting must not stop it for the others.
                 fault = await asyncio.shield(self._refreshing)
                 if fault:
-                    raise NoAnswer(fault)
+                    raise Unavailable("the push service", fault)
         return str(self._credentials.token)
 
     async def close(self) -> None:

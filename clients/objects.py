@@ -34,13 +34,6 @@ def content_key(content_hash: str) -> str:
 DASHBOARD = "dashboards/wishlist-social.html"
 
 
-class ObjectStoreError(Unavailable):
-    """The bucket did not do what it was asked; trying again may help."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("the bucket", reason)
-
-
 @dataclass(frozen=True, slots=True)
 class StoredObject:
     """An object as a listing has it; *age* is by the store's own clock."""
@@ -82,7 +75,7 @@ class ObjectStore:
         try:
             body: bytes = await asyncio.to_thread(answer["Body"].read)
         except (BotoCoreError, HTTPError, OSError) as error:  # The body broke off, or came too slowly.
-            raise ObjectStoreError(f"get_object: {error}") from error
+            raise Unavailable("the bucket", f"get_object: {error}") from error
         return body
 
     async def listing(self, prefix: str) -> AsyncIterator[StoredObject]:
@@ -126,7 +119,7 @@ class ObjectStore:
         """Whether the bucket answers."""
         try:
             return await self.is_there()
-        except ObjectStoreError:
+        except Unavailable:
             return False
 
     async def ensure_bucket(self) -> bool:
@@ -152,9 +145,9 @@ class ObjectStore:
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "404", "NoSuchBucket", "NoSuchLifecycleConfiguration"}:
                 return None
-            raise ObjectStoreError(f"{operation}: {error}") from error
+            raise Unavailable("the bucket", f"{operation}: {error}") from error
         except BotoCoreError as error:
-            raise ObjectStoreError(f"{operation}: {error}") from error
+            raise Unavailable("the bucket", f"{operation}: {error}") from error
 
 
 def _date(answer: dict[str, Any]) -> datetime:
@@ -162,7 +155,7 @@ def _date(answer: dict[str, Any]) -> datetime:
     try:
         date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     except (KeyError, ValueError, TypeError, OverflowError) as error:
-        raise ObjectStoreError("list_objects_v2: no valid Date header in the answer") from error
+        raise Unavailable("the bucket", "list_objects_v2: no valid Date header in the answer") from error
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 

@@ -33,13 +33,6 @@ _CLOSE_SECONDS = 5.0
 Settled = Callable[[Exception | None], None]
 
 
-class BrokerUnavailable(Unavailable):
-    """Kafka did not acknowledge in time. The record may still arrive: send the same event again elsewhere."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("Kafka", reason)
-
-
 class EventRefused(ValueError):
     """The broker will never take this record: its content is the reason."""
 
@@ -74,7 +67,7 @@ class EventProducer:
         self._thread.start()
 
     async def send(self, event: ShareEvent) -> None:
-        """Send and wait for the broker's acknowledgement; raises :class:`BrokerUnavailable` after the time-out."""
+        """Send and wait for the broker's acknowledgement; raises ``Unavailable`` after the time-out."""
         await self.send_bytes(event.share_token, self._codec.encode(event), str(event.event_type))
 
     async def send_bytes(self, key: str, value: bytes, event_type: str, within: float | None = None) -> None:
@@ -88,7 +81,7 @@ class EventProducer:
     def send_later(self, event: ShareEvent, settled: Settled = lambda _: None) -> None:
         """Send without making anyone wait. *settled* hears None once the broker has it, or why it is not known to.
 
-        Raises :class:`BrokerUnavailable` where it cannot even be tried.
+        Raises :class:`clients.faults.Unavailable` where it cannot even be tried.
         """
         topic, value = self._kafka.events_topic, self._codec.encode(event)
         self._hand_over(topic, event.share_token, value, str(event.event_type), None, settled)
@@ -125,7 +118,7 @@ class EventProducer:
         settled: Settled,
     ) -> None:
         if self._producer is None:
-            raise BrokerUnavailable("the producer is not started")
+            raise Unavailable("Kafka", "the producer is not started")
         key_bytes = key.encode()
         loop = asyncio.get_running_loop()
         is_settled = False
@@ -144,7 +137,7 @@ class EventProducer:
         late = loop.call_later(
             within or self._kafka.send_timeout_seconds,
             settle,
-            BrokerUnavailable("no acknowledgement in time"),
+            Unavailable("Kafka", "no acknowledgement in time"),
             "timeout",
         )
         try:
@@ -153,7 +146,7 @@ class EventProducer:
             late.cancel()
             metrics.EVENTS_SENT.labels(event_type, "error").inc()
             said = error.args[0] if isinstance(error, KafkaException) and error.args else None
-            raise (_failure(said) if isinstance(said, KafkaError) else BrokerUnavailable(str(error))) from error
+            raise (_failure(said) if isinstance(said, KafkaError) else Unavailable("Kafka", str(error))) from error
 
     def _poll(self) -> None:
         assert self._producer is not None
@@ -161,5 +154,5 @@ class EventProducer:
             self._producer.poll(_POLL_SECONDS)
 
 
-def _failure(error: KafkaError) -> BrokerUnavailable | EventRefused:
-    return EventRefused(error.str()) if error.code() in _ABOUT_THE_RECORD else BrokerUnavailable(error.str())
+def _failure(error: KafkaError) -> Unavailable | EventRefused:
+    return EventRefused(error.str()) if error.code() in _ABOUT_THE_RECORD else Unavailable("Kafka", error.str())

@@ -9,14 +9,11 @@ from dataclasses import dataclass
 
 import httpx
 
+from clients.faults import Unavailable
 from clients.push_gateway import Answer, Verdict
 
 # A service closes a connection that idles for long, and httpx would only notice with the next message.
 _IDLE_SECONDS = 120.0
-
-
-class NoAnswer(Exception):
-    """Nobody knows whether the request was done; the message says what happened."""
 
 
 @dataclass(slots=True)
@@ -42,14 +39,16 @@ class PushConnection:
         self._line = self._open()
 
     async def post(self, path: str, content: bytes, headers: Mapping[str, str]) -> httpx.Response:
-        """The service's answer, whatever its status; raises :class:`NoAnswer`. The caller limits the time."""
+        """The service's answer, whatever its status; raises ``Unavailable``. The caller limits the time."""
         line = self._line
         line.requests += 1
         try:
             return await line.client.post(path, content=content, headers=headers)
         except Exception as error:  # httpx lets some errors of the libraries below it through as they are
             self._retire(line)
-            raise NoAnswer(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
+            raise Unavailable(
+                "the push service", f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            ) from error
         except asyncio.CancelledError:
             self._retire(line)
             raise
@@ -99,5 +98,5 @@ async def within(seconds: float, sending: Awaitable[Answer]) -> Answer:
             return await sending
     except TimeoutError:
         return Answer(Verdict.LATER, f"no answer within {seconds:g} s")
-    except NoAnswer as fault:
+    except Unavailable as fault:
         return Answer(Verdict.LATER, str(fault))

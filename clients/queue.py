@@ -33,13 +33,6 @@ _BAD_CONTENT = frozenset(
 _ESCAPES = {0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}
 
 
-class QueueError(Unavailable):
-    """The queue did not do what it was asked; trying again may help."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("the queue", reason)
-
-
 class MessagesRefused(ValueError):
     """The queue will never take this call: the content of one of its messages, at least, is the reason."""
 
@@ -94,7 +87,7 @@ class NotificationQueue:
     async def send(self, messages: Sequence[Message]) -> Sent:
         """Send at most :data:`MOST_AT_ONCE` messages.
 
-        Raises :class:`QueueError`, after which any of them may have been taken: send the same ones again. Raises
+        Raises ``Unavailable``, after which any of them may have been taken: send the same ones again. Raises
         :class:`MessagesRefused` where SQS refuses the call for a content without naming the message.
         """
         sent: Sent = await self._call(self._send, messages)
@@ -111,11 +104,11 @@ class NotificationQueue:
         except ClientError as error:
             if error.response["Error"]["Code"] in _BAD_CONTENT:
                 raise MessagesRefused(str(error)) from error
-            raise QueueError(f"{type(error).__name__}: {error}") from error
+            raise Unavailable("the queue", f"{type(error).__name__}: {error}") from error
         except ParamValidationError as error:
             raise MessagesRefused(str(error)) from error
         except Exception as error:  # an answer that makes no sense raises whatever its parsing stumbles over
-            raise QueueError(f"{type(error).__name__}: {error}") from error
+            raise Unavailable("the queue", f"{type(error).__name__}: {error}") from error
 
     def _ensure(self) -> bool:
         try:

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from clients.faults import Unavailable
 from clients.logs import get_logger
 from config.settings import KafkaSettings
-from schemas.codec import WRITER_ID, Codec, SchemaMismatch, SchemaUnavailable, fingerprint, load_schemas
+from schemas.codec import WRITER_ID, Codec, SchemaMismatch, fingerprint, load_schemas
 
 if TYPE_CHECKING:
     import httpx
@@ -48,7 +49,7 @@ class SchemaRegistry:
     def id_of(self, subject: str, schema: dict[str, Any]) -> int:
         """The id of *schema* under *subject*, registered now if it was not.
 
-        Raises :class:`SchemaUnavailable`, :class:`SchemaRefused`, or :class:`SchemaMismatch` where the registry
+        Raises ``Unavailable``, :class:`SchemaRefused`, or :class:`SchemaMismatch` where the registry
         holds another schema under the id that it gives.
         """
         body = {"schema": json.dumps(schema)}
@@ -68,7 +69,7 @@ class SchemaRegistry:
     def schema(self, schema_id: int) -> dict[str, Any] | None:
         """The schema of an id, or None where the registry has none (remembered for 10 s).
 
-        Raises :class:`SchemaUnavailable`.
+        Raises :class:`clients.faults.Unavailable`.
         """
         if time.monotonic() < self._unknown.get(schema_id, 0):
             return None
@@ -83,16 +84,16 @@ class SchemaRegistry:
             # Anything but a record cannot be a share event; the codec says so.
             schema: Any = json.loads(body["schema"]) if body.get("schemaType", "AVRO") == "AVRO" else None
         except (self._faults, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise SchemaUnavailable(f"schema registry: an answer that makes no sense: {error}") from error
+            raise Unavailable("the schema registry", f"an answer that makes no sense: {error}") from error
         return schema if isinstance(schema, dict) else None
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         try:
             answer = self._http.request(method, path, json=body)
         except self._faults as error:
-            raise SchemaUnavailable(f"schema registry: {type(error).__name__}: {error}") from error
+            raise Unavailable("the schema registry", f"{type(error).__name__}: {error}") from error
         if answer.status_code >= 500 or answer.status_code in {408, 429}:
-            raise SchemaUnavailable(f"schema registry: {answer.status_code} {answer.text[:300]}")
+            raise Unavailable("the schema registry", f"{answer.status_code} {answer.text[:300]}")
         return answer
 
 
@@ -103,7 +104,7 @@ def open_codec(
 
     Then every schema of ``schemas/avro/`` is looked up or registered under ``<topic>-value``, oldest first, and
     checked by its fingerprint; blocks until the registry answers, *wait_seconds* at most. Raises
-    :class:`SchemaMismatch`, :class:`SchemaRefused` or :class:`SchemaUnavailable`: the process must not start.
+    :class:`SchemaMismatch`, :class:`SchemaRefused` or :class:`clients.faults.Unavailable`: the process must not start.
     """
     schemas = load_schemas()
     if kafka.schema_registry_url is None:
@@ -114,7 +115,7 @@ def open_codec(
         try:
             ids = {key: registry.id_of(f"{kafka.events_topic}-value", schemas[key]) for key in sorted(schemas)}
             break
-        except SchemaUnavailable as error:
+        except Unavailable as error:
             if time.monotonic() >= give_up:
                 raise
             get_logger().warning("waiting for the schema registry", error=str(error))

@@ -18,7 +18,7 @@ _CACHE_CONTROL = "public, max-age=86400"
 
 
 async def prepare(store: ObjectStore) -> AsyncIterator[str]:
-    """See to all of it, and say what was not there yet. Raises :class:`clients.objects.ObjectStoreError`.
+    """See to all of it, and say what was not there yet. Raises :class:`clients.faults.Unavailable`.
 
     The bucket is private by being left as S3 and R2 make it: nothing here grants anybody anything.
     """

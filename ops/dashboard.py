@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from clients.faults import Unavailable
 from config.settings import DashboardSettings, PostgresSettings, WarehouseSettings, load
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def dashboard(
     from analytics import words
     from analytics.dashboard import render
     from analytics.report import Span, read
-    from clients.bigquery import RowsRefused, Warehouse, WarehouseError
+    from clients.bigquery import RowsRefused, Warehouse
 
     warehouse = Warehouse(load(WarehouseSettings))
     span = Span.of((until or datetime.now(UTC)).date(), days or load(DashboardSettings).days)
@@ -40,7 +41,7 @@ def dashboard(
         with console.status("asking BigQuery"):
             asyncio.run(_refresh(warehouse))
             report = read(warehouse, span)
-    except (WarehouseError, RowsRefused, OSError, asyncpg.PostgresError) as error:
+    except (Unavailable, RowsRefused, OSError, asyncpg.PostgresError) as error:
         console.print(
             f"[red]The figures cannot be read:[/] {error}. See BIGQUERY_PROJECT, BIGQUERY_ENDPOINT, ./run up."
         )

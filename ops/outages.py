@@ -29,7 +29,6 @@ _DRIVERS = (
     ("asyncpg", "InternalClientError", "PostgreSQL"),
     ("confluent_kafka", "KafkaException", "Kafka"),
     ("redis.exceptions", "RedisError", "Redis"),
-    ("schemas.codec", "SchemaUnavailable", "the schema registry"),
     ("httpx", "TransportError", "the API"),
 )
 

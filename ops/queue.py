@@ -9,6 +9,6 @@ from config.settings import QueueSettings
 
 
 async def prepare(settings: QueueSettings) -> AsyncIterator[str]:
-    """Make the queue where it is missing. Raises :class:`clients.queue.QueueError`."""
+    """Make the queue where it is missing. Raises :class:`clients.faults.Unavailable`."""
     if await NotificationQueue(settings).ensure():
         yield f"made queue {settings.queue}"

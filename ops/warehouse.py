@@ -15,7 +15,8 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
-from clients.bigquery import SCHEMAS, Warehouse, WarehouseError
+from clients.bigquery import SCHEMAS, Warehouse
+from clients.faults import Unavailable
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,12 @@ def _read(file: Path) -> View:
 def prepare(warehouse: Warehouse) -> Iterator[str]:
     """See to all of it, and say what was not there yet. Columns are added, never changed or taken away.
 
-    Raises :class:`clients.bigquery.WarehouseError`.
+    Raises :class:`clients.faults.Unavailable`.
     """
     try:
         yield from _prepare(warehouse)
     except (GoogleAPIError, GoogleAuthError, OSError) as error:
-        raise WarehouseError(f"{type(error).__name__}: {error}") from error
+        raise Unavailable("BigQuery", f"{type(error).__name__}: {error}") from error
 
 
 def _prepare(warehouse: Warehouse) -> Iterator[str]:

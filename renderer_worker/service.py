@@ -12,9 +12,10 @@ from cards import png
 from cards.card import cache_key, page_data
 from cards.data import SHOWN_ITEMS, CardData
 from cards.thumbnails import Thumbnails
+from clients.faults import Unavailable
 from clients.logs import get_logger
 from clients.metrics import R2_UPLOAD_SECONDS, RENDER_CACHE_HITS, RENDER_SECONDS
-from clients.objects import ObjectStore, ObjectStoreError, content_key, preview_key
+from clients.objects import ObjectStore, content_key, preview_key
 from renderer_worker.engine import Engine
 from renderer_worker.errors import PoolExhausted, UploadFailed
 from renderer_worker.requests import RenderRequest
@@ -116,7 +117,7 @@ class Renderer:
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 stored = await self._store.get(path)
-        except (ObjectStoreError, TimeoutError) as error:
+        except (Unavailable, TimeoutError) as error:
             _log.warning("stored picture not looked up", error=repr(error))
             return None
         return stored if stored is not None and png.fresh_until(stored) > time.time() else None
@@ -148,5 +149,5 @@ async def _storing(deadline: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout_at(max(deadline, asyncio.get_running_loop().time() + DRAWING_SECONDS)):
             yield
-    except (ObjectStoreError, TimeoutError) as error:
+    except (Unavailable, TimeoutError) as error:
         raise UploadFailed(str(error) or "the bucket did not answer in time") from error

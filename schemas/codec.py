@@ -38,11 +38,7 @@ class SchemaMismatch(RuntimeError):
     """A schema is not the one its id stands for."""
 
 
-class SchemaUnavailable(ConnectionError):
-    """Who knows a schema id cannot be asked now; the same bytes may be read later."""
-
-
-# The schema of an id that this process has not met, or None where there is none; raises SchemaUnavailable.
+# The schema of an id that this process has not met, or None where there is none; raises Unavailable.
 FindSchema = Callable[[int], dict[str, Any] | None]
 
 
@@ -102,7 +98,7 @@ class Codec:
     def decode(self, value: bytes | None, origin: Origin) -> ShareEvent:
         """The event that *value* holds; raises :class:`MalformedEvent` naming what is wrong.
 
-        Raises :class:`SchemaUnavailable` where nobody can say now what the value's schema id stands for.
+        Raises :class:`clients.faults.Unavailable` where nobody can say now what the value's schema id stands for.
         """
         if value is None:
             raise MalformedEvent("the record has no value")

@@ -17,7 +17,8 @@ from uuid import UUID
 from asyncpg.pool import PoolConnectionProxy
 
 from clients import metrics
-from clients.objects import ObjectStore, ObjectStoreError
+from clients.faults import Unavailable
+from clients.objects import ObjectStore
 from clients.postgres import Database
 from schemas import archive
 from schemas.archive import ArchivedEvent
@@ -89,7 +90,7 @@ class EventArchive:
         for file in files:
             try:
                 await self._store.put(file.described.key, file.body, CONTENT_TYPE)
-            except ObjectStoreError as error:
+            except Unavailable as error:
                 raise Retry(f"the archive: {error}") from error
         async with postgres.transaction(self._database) as connection:
             await postgres.move_watermarks(connection, self.group, batch.moves)

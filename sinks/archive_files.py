@@ -106,7 +106,7 @@ def _ending(digest: str) -> str:
 
 
 class ArchiveReader:
-    """Reads what *group* has archived. Raises :class:`clients.objects.ObjectStoreError` and PostgreSQL's errors."""
+    """Reads what *group* has archived. Raises :class:`clients.faults.Unavailable` and PostgreSQL's errors."""
 
     def __init__(self, database: Database, store: ObjectStore, group: str) -> None:
         self._database = database

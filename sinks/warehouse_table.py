@@ -18,8 +18,9 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from google.cloud import bigquery
 
-from clients.bigquery import RowsRefused, Warehouse, WarehouseError, WriteStream
+from clients.bigquery import RowsRefused, Warehouse, WriteStream
 from clients.bigquery_rows import RowFormat
+from clients.faults import Unavailable
 from clients.logs import get_logger
 from clients.postgres import Database
 from sinks import postgres
@@ -109,7 +110,7 @@ class WarehouseTable(ABC, Generic[E]):
             return await asyncio.to_thread(call, *arguments)
         except RowsRefused as error:
             raise Reject(str(error)) from error
-        except WarehouseError as error:
+        except Unavailable as error:
             raise Retry(f"BigQuery: {error}") from error
 
     async def _write_down(self, note: UUID, stream: WriteStream, batch: Batch) -> list[E]:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import msgspec
 from aiokafka.structs import ConsumerRecord
 
+from clients.faults import Unavailable
 from schemas import segment
-from schemas.codec import Codec, MalformedEvent, Origin, SchemaUnavailable
+from schemas.codec import Codec, MalformedEvent, Origin
 from schemas.event import ShareEvent
 from schemas.segment import SegmentMessage
 from sinks.contract import DeadLetter, PlacedEvent, Retry
@@ -27,7 +28,7 @@ def share_events(codec: Codec, group: str) -> Callable[[ConsumerRecord], ShareEv
             return None
         try:
             return codec.decode(record.value, origin_of(record))
-        except SchemaUnavailable as error:
+        except Unavailable as error:
             raise Retry(str(error)) from error
 
     return decode

@@ -18,13 +18,13 @@ from redis.asyncio import Redis
 from cards.thumbnails import Thumbnails, open_thumbnails
 from clients import outbox, webhook_call, webhooks
 from clients.bigquery import Warehouse
+from clients.faults import Unavailable
 from clients.links import TOMBSTONE, share_key
 from clients.objects import ObjectStore, preview_key
 from clients.outbox import OutboxRelay
 from clients.postgres import Database
-from clients.producer import BrokerUnavailable
 from clients.push_gateway import Answer, PushMessage, Verdict
-from clients.queue import Message, QueueError, Sent
+from clients.queue import Message, Sent
 from clients.unsubscribe import UnsubscribeLinks
 from config.settings import (
     ApiSettings,
@@ -96,13 +96,13 @@ class World:
 
     async def send(self, messages: Sequence[Message]) -> Sent:
         """The queue of digests."""
-        await self.tell([one.id for one in messages], QueueError("injected"))
+        await self.tell([one.id for one in messages], Unavailable("the queue", "injected"))
         return Sent({one.id for one in messages})
 
     async def send_bytes(self, key: str, value: bytes, event_type: str, within: float | None = None) -> None:
         """The producer."""
         sent = CODEC.decode(value, Origin("events", 0, 0, 0))
-        await self.tell([str(sent.event_id)], BrokerUnavailable("injected"))
+        await self.tell([str(sent.event_id)], Unavailable("Kafka", "injected"))
 
     async def call(self, url: str, secrets: Sequence[str], delivery: UUID, body: str) -> webhook_call.Answer:
         """The webhook's receiver; faults of the way are answers."""

@@ -14,8 +14,9 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 import clients.postgres
-from clients.bigquery import Warehouse, WarehouseError
-from clients.objects import ObjectStore, ObjectStoreError
+from clients.bigquery import Warehouse
+from clients.faults import Unavailable
+from clients.objects import ObjectStore
 
 HOW = ("it is not done", "its answer is lost", "a defect")
 STATEMENTS = ("execute", "executemany", "fetch", "fetchrow", "fetchval")
@@ -65,7 +66,7 @@ def _statement(trap: Trap, method: Any) -> Any:
     return call
 
 
-def _awaited(trap: Trap, method: Any, lost: type[Exception]) -> Any:
+def _awaited(trap: Trap, method: Any, lost: Callable[[str], Exception]) -> Any:
     async def call(*words: Any, **more: Any) -> Any:
         return await trap.around(partial(method, *words, **more), lost("injected"))
 
@@ -77,7 +78,7 @@ def _blocking(trap: Trap, method: Any) -> Any:
         async def done() -> Any:
             return method(*words, **more)
 
-        return asyncio.run(trap.around(done, WarehouseError("injected")))
+        return asyncio.run(trap.around(done, Unavailable("BigQuery", "injected")))
 
     return call
 
@@ -90,7 +91,7 @@ def set_trap(monkeypatch: pytest.MonkeyPatch) -> Trap:
     monkeypatch.setattr(clients.postgres, "PlainConnection", spoilt)
     for name in WAREHOUSE:
         monkeypatch.setattr(Warehouse, name, _blocking(trap, getattr(Warehouse, name)))
-    monkeypatch.setattr(ObjectStore, "_call", _awaited(trap, ObjectStore._call, ObjectStoreError))
+    monkeypatch.setattr(ObjectStore, "_call", _awaited(trap, ObjectStore._call, partial(Unavailable, "the bucket")))
     for kind, name in ((Redis, "execute_command"), (Pipeline, "execute")):
         monkeypatch.setattr(kind, name, _awaited(trap, getattr(kind, name), RedisConnectionError))
     return trap

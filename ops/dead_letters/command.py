@@ -19,15 +19,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clients import logs
+from clients.faults import Unavailable
 from clients.registry import open_codec
 from config.settings import DlqSettings, KafkaSettings, PostgresSettings, StreamSettings, load
 from ops.dead_letters import as_json, audit, options, reading, redriving, row_changes, showing
 from ops.dead_letters.desk import BadInput, Desk, OutOfReach, group_named, open_desk
 from ops.dead_letters.letters import Filter, Letter, LetterId, State, heaps, refusal
-from ops.dead_letters.reading import BrokerAway
 from ops.dead_letters.reveal import reveal
 from ops.dead_letters.rows import ParkedRow, RowId, content
-from schemas.codec import SchemaUnavailable
 
 dlq = typer.Typer(
     add_completion=False,
@@ -345,11 +344,12 @@ def _at_desk(
         code = asyncio.run(run())
     except BadInput as error:
         raise typer.BadParameter(str(error), param_hint=error.option) from None
-    except (OutOfReach, audit.Busy, SchemaUnavailable) as error:
+    except (OutOfReach, audit.Busy) as error:
         notices.print(str(error), style="red")
         raise typer.Exit(1) from None
-    except BrokerAway as error:
-        notices.print(f"Kafka does not answer: {error}. The same command again is safe.", style="red")
+    except Unavailable as error:
+        said = f"{error.dependency} does not answer: {error.reason}. The same command again is safe."
+        notices.print(said, style="red")
         raise typer.Exit(1) from None
     except (asyncpg.UndefinedColumnError, asyncpg.UndefinedTableError):
         notices.print("PostgreSQL's schema is too old: run wishlist migrate.", style="red")

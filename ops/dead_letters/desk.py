@@ -10,10 +10,11 @@ from typing import TypeVar
 
 import asyncpg
 
+from clients.faults import Unavailable
 from config.settings import KafkaSettings, PostgresSettings
 from ops.dead_letters import reading
 from ops.dead_letters.letters import Letter, LetterId
-from ops.dead_letters.reading import BrokerAway, Content, DlqTopic
+from ops.dead_letters.reading import Content, DlqTopic
 from ops.dead_letters.rows import TABLES, ParkedRow, RowId, parked
 from sinks.dead_letters import StoredLetter, keep
 
@@ -130,7 +131,7 @@ async def open_desk(
     try:
         try:
             await asyncio.to_thread(topic.bounds)
-        except BrokerAway as error:
+        except Unavailable as error:
             if needs_kafka or connection is None:
                 also = "" if connection else " Nor can PostgreSQL."
                 raise OutOfReach(

@@ -10,6 +10,7 @@ import asyncpg
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from clients import logs
+from clients.faults import Unavailable
 from config.settings import KafkaSettings
 from ops.dead_letters.letters import Letter, LetterId, State
 from sinks.contract import DeadLetter
@@ -27,10 +28,6 @@ _ROWS = f"""
     FROM dead_letters d
     LEFT JOIN watermarks w ON (w.consumer_group, w.topic, w.partition)
                             = (d.consumer_group, d.original_topic, d.sent_partition)"""
-
-
-class BrokerAway(ConnectionError):
-    """Kafka does not answer, or does not have the topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +59,20 @@ class DlqTopic:
         )
 
     def bounds(self) -> dict[int, tuple[int, int]]:
-        """The first offset and the end of each partition; raises :class:`BrokerAway`."""
+        """The first offset and the end of each partition; raises :class:`clients.faults.Unavailable`."""
         try:
             found = self._consumer.list_topics(self._topic, timeout=5).topics[self._topic]
             if found.error is not None:
-                raise BrokerAway(f"{self._topic}: {found.error.str()}")
+                raise Unavailable("Kafka", f"{self._topic}: {found.error.str()}")
             return {
                 number: self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=5)
                 for number in found.partitions
             }
         except KafkaException as error:
-            raise BrokerAway(str(error.args[0].str())) from error
+            raise Unavailable("Kafka", str(error.args[0].str())) from error
 
     def records(self, starts: Mapping[int, int]) -> Iterator[StoredLetter]:
-        """What lies from *starts*, a partition's offsets, to the end; raises :class:`BrokerAway`."""
+        """What lies from *starts*, a partition's offsets, to the end; raises :class:`clients.faults.Unavailable`."""
         bounds = self.bounds()
         begin = {
             number: min(max(starts.get(number, low), low), high)
@@ -90,7 +87,7 @@ class DlqTopic:
             while unread:
                 message = self._consumer.poll(_SILENCE_SECONDS)
                 if message is None:
-                    raise BrokerAway(f"{self._topic}: nothing for {_SILENCE_SECONDS:.0f} s")
+                    raise Unavailable("Kafka", f"{self._topic}: nothing for {_SILENCE_SECONDS:.0f} s")
                 number, offset = message.partition(), message.offset()
                 assert number is not None
                 error = message.error()
@@ -102,7 +99,7 @@ class DlqTopic:
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unread.discard(number)
                 else:
-                    raise BrokerAway(error.str())
+                    raise Unavailable("Kafka", error.str())
         finally:
             self._consumer.unassign()
 

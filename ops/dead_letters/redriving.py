@@ -16,11 +16,12 @@ import asyncpg
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from clients import logs
+from clients.faults import Unavailable
 from clients.producer import SPEC_SETTINGS
 from config.settings import KafkaSettings
 from ops.dead_letters import audit, reading
 from ops.dead_letters.letters import Letter, LetterId
-from ops.dead_letters.reading import BrokerAway, Content, DlqTopic
+from ops.dead_letters.reading import Content, DlqTopic
 from schemas.codec import Origin
 from streams.dlq import LARGEST_DEAD_LETTER
 from streams.redriven import headers_for
@@ -71,7 +72,7 @@ class Redriver:
     ) -> Sent:
         """Send *letters*, which the table has, and mark each that the broker took.
 
-        Raises :class:`BrokerAway` where Kafka does not acknowledge; what it took until then is marked.
+        Raises :class:`clients.faults.Unavailable` where Kafka does not acknowledge; what it took until then is marked.
         """
         sent = Sent()
         began = time.monotonic()
@@ -84,7 +85,9 @@ class Redriver:
             sent.refused |= done.refused
             advance(len(done.places) + len(done.refused))
             if away is not None:
-                raise BrokerAway(f"{away}; {len(sent.places)} of {len(letters)} letters were sent and are marked")
+                raise Unavailable(
+                    "Kafka", f"{away}; {len(sent.places)} of {len(letters)} letters were sent and are marked"
+                )
             due = began + (len(sent.places) + len(sent.refused)) / self._per_second
             await asyncio.sleep(max(0.0, due - time.monotonic()))
         return sent

@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from clients.faults import Unavailable
 from ops.dead_letters.letters import Letter
 from ops.dead_letters.masking import HARMLESS, MASK, mask_fields, mask_text, mask_traceback, secrets_in
 from ops.dead_letters.reading import Content
 from schemas import segment
-from schemas.codec import Codec, MalformedEvent, Origin, SchemaUnavailable
+from schemas.codec import Codec, MalformedEvent, Origin
 
 _DUMPED_BYTES = 512
 
@@ -76,7 +77,7 @@ def _decoded(letter: Letter, value: bytes | None, codec: Codec, segment_topic: s
     origin = Origin(letter.topic, letter.partition, letter.offset, letter.timestamp_ms)
     try:
         return msgspec.to_builtins(codec.decode(value, origin)), None
-    except (MalformedEvent, SchemaUnavailable) as error:
+    except (MalformedEvent, Unavailable) as error:
         return None, str(error)
 
 

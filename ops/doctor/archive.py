@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from clients.objects import ObjectStore, ObjectStoreError
+from clients.faults import Unavailable
+from clients.objects import ObjectStore
 from config.settings import ArchiveSettings, ObjectStoreSettings, StreamSettings, load
 from ops.doctor.finding import Check, Finding, Symptom, ago, well
 from ops.doctor.surroundings import Away, Surroundings
@@ -66,7 +67,7 @@ async def _look(around: Surroundings) -> Iterable[Finding]:
         for day in days:
             prefix = f"{settings.prefix}{around.kafka.events_topic}/{day:%Y/%m/%d}/"
             keys |= {found.key async for found in store.listing(prefix) if found.age > too_old}
-    except ObjectStoreError as error:
+    except Unavailable as error:
         raise Away("the bucket", error) from error
     named = await around.rows("SELECT key FROM archive_files WHERE key = ANY($1::text[])", list(keys))
     orphans = len(keys) - len(named)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from clients.objects import ObjectStore, ObjectStoreError
-from clients.queue import NotificationQueue, QueueError
+from clients.faults import Unavailable
+from clients.objects import ObjectStore
+from clients.queue import NotificationQueue
 from config.settings import ObjectStoreSettings, QueueSettings, load
 from ops.doctor.finding import Check, Finding, Symptom, well
 from ops.doctor.surroundings import Away, Surroundings
@@ -41,7 +42,7 @@ async def _bucket(around: Surroundings) -> Iterable[Finding]:
     store = ObjectStore(load(ObjectStoreSettings))
     try:
         there = await store.is_there()
-    except ObjectStoreError as error:
+    except Unavailable as error:
         raise Away("the bucket", error) from error
     return [well(f"{store.bucket} answers") if there else BUCKET_MISSING.found(store.bucket)]
 
@@ -50,7 +51,7 @@ async def _queue(around: Surroundings) -> Iterable[Finding]:
     queue = NotificationQueue(load(QueueSettings))
     try:
         waiting = await queue.length()
-    except QueueError as error:
+    except Unavailable as error:
         raise Away("the queue", error) from error
     return [well(f"{queue.settings.queue} answers, the hub has yet to take about {waiting:,}")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
+from clients.faults import Unavailable
 from config.settings import DashboardSettings, WarehouseSettings, load
 from ops.doctor.finding import Check, Finding, Symptom, ago, well
 from ops.doctor.pages import Page
@@ -66,11 +67,11 @@ def judge_dashboard(pages: Sequence[Page], every: float, now: float) -> Finding:
 async def _warehouse(around: Surroundings) -> Iterable[Finding]:
     # Loaded where they are wanted only: Google's libraries take a second.
     def ask() -> None:
-        from clients.bigquery import Warehouse, WarehouseError
+        from clients.bigquery import Warehouse
 
         try:
             Warehouse(load(WarehouseSettings)).query("SELECT 1 AS one")
-        except WarehouseError as error:
+        except Unavailable as error:
             raise Away("BigQuery", error) from error
 
     await aside(ask)

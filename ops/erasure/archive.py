@@ -8,7 +8,8 @@ from hashlib import sha256
 
 from asyncpg.pool import PoolConnectionProxy
 
-from clients.objects import ObjectStore, ObjectStoreError
+from clients.faults import Unavailable
+from clients.objects import ObjectStore
 from clients.postgres import Database
 from ops.erasure.contract import NotYet, Person
 from schemas import archive
@@ -72,7 +73,7 @@ class ArchivedEvents:
                 await connection.execute(_PROGRESS, *mine, file.id, gone)
             await self._drop_discarded()
             await self._drop_unlisted(person)
-        except ObjectStoreError as error:
+        except Unavailable as error:
             raise _away(error) from error
 
     async def _files_that_mention(self, person: Person, after: int) -> AsyncIterator[tuple[ListedFile, bytes]]:
@@ -86,7 +87,7 @@ class ArchivedEvents:
                 bodies = await asyncio.gather(*(self._reader.body_of(file) for file in files))
             except DamagedFile as error:
                 raise NotYet(str(error)) from error
-            except ObjectStoreError as error:
+            except Unavailable as error:
                 raise _away(error) from error
             for file, body in zip(files, bodies, strict=True):
                 if await asyncio.to_thread(archive.mentions, body, [word]):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from clients.objects import ObjectStore, ObjectStoreError, content_key
+from clients.faults import Unavailable
+from clients.objects import ObjectStore, content_key
 from clients.postgres import Database
 from ops.erasure.contract import NotYet, Person
 
@@ -33,7 +34,7 @@ class Pictures:
         try:
             for key in keys:
                 await self._store.delete(key)
-        except ObjectStoreError as error:
+        except Unavailable as error:
             raise _away(error) from error
         await pool.execute(f"DELETE {_THEIRS}", *theirs)
         return len(keys)
@@ -48,7 +49,7 @@ class Pictures:
         prefixes = [f"social/{token}/" for token in folders] + [content_key(content) for content in contents]
         try:
             return [found.key for prefix in prefixes async for found in self._store.listing(prefix)]
-        except ObjectStoreError as error:
+        except Unavailable as error:
             raise _away(error) from error
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from google.cloud.bigquery import ArrayQueryParameter, ScalarQueryParameter
 
-from clients.bigquery import Warehouse, WarehouseError
+from clients.bigquery import Warehouse
+from clients.faults import Unavailable
 from clients.postgres import Database
 from ops.erasure.contract import NotYet, Person
 from schemas.ids import share_id_for
@@ -65,7 +66,7 @@ class WarehouseRows:
         statement = sql.replace("{table}", f"{self._warehouse.dataset}.{table}")
         try:
             return await asyncio.to_thread(self._warehouse.query, statement, used)
-        except WarehouseError as error:
+        except Unavailable as error:
             raise NotYet(
                 f"{error}. Where it names the streaming buffer, rows are too new: run again in an hour"
             ) from error

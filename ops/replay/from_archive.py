@@ -15,7 +15,7 @@ import asyncpg
 from aiokafka.structs import ConsumerRecord
 from faust.types import TP
 
-from clients.objects import ObjectStoreError
+from clients.faults import Unavailable
 from ops.replay.lane import ReplayStopped
 from ops.replay.plan import Stretch
 from schemas.archive import ArchivedEvent, DamagedFile
@@ -136,7 +136,7 @@ class ArchiveSource:
                     self._totals.append(self._totals[-1] + file.events)
                     self._ends.append(at)
                 yield None
-        except (ObjectStoreError, DamagedFile) as error:
+        except (Unavailable, DamagedFile) as error:
             raise ReplayStopped(f"the archive: {error}") from error
         if at < stretch.end:
             yield Fetched(self._tp, at, stretch.end, [])

@@ -21,7 +21,8 @@ import asyncpg
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 
-from clients.bigquery import Warehouse, WarehouseError
+from clients.bigquery import Warehouse
+from clients.faults import Unavailable
 from clients.postgres import Database
 from ops.replay.rebuild import Difference, ShadowFault
 from ops.warehouse import new_table
@@ -122,5 +123,5 @@ class TableShadow:
     async def _ask(self, call: Callable[[], Any]) -> Any:
         try:
             return await asyncio.to_thread(call)
-        except (WarehouseError, GoogleAPICallError, GoogleAuthError, OSError) as error:
+        except (Unavailable, GoogleAPICallError, GoogleAuthError, OSError) as error:
             raise ShadowFault(f"BigQuery: {error}") from error

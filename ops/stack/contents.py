@@ -7,8 +7,8 @@ import asyncio
 import asyncpg
 import stamina
 
-from clients.objects import ObjectStore, ObjectStoreError
-from clients.queue import QueueError
+from clients.faults import Unavailable
+from clients.objects import ObjectStore
 from config.settings import KafkaSettings, ObjectStoreSettings, PostgresSettings, QueueSettings
 from ops import bucket, migrations, queue, seed, topics
 
@@ -37,11 +37,11 @@ async def prepare() -> None:
     await asyncio.to_thread(list, topics.ensure(KafkaSettings()))
     try:
         await _prepare_bucket_and_queue()
-    except (ObjectStoreError, QueueError) as error:
+    except Unavailable as error:
         raise NotPrepared(str(error)) from error
 
 
-@stamina.retry(on=(ObjectStoreError, QueueError), attempts=None, timeout=_PATIENCE_SECONDS)
+@stamina.retry(on=Unavailable, attempts=None, timeout=_PATIENCE_SECONDS)
 async def _prepare_bucket_and_queue() -> None:
     async for _ in bucket.prepare(ObjectStore(ObjectStoreSettings())):
         pass

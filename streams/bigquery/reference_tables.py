@@ -71,7 +71,7 @@ class ReferenceTables:
     async def refresh(self) -> dict[str, int]:
         """Write what has changed; how many rows of which table. A row that is refused is left out.
 
-        Raises :class:`clients.bigquery.WarehouseError`.
+        Raises :class:`clients.faults.Unavailable`.
         """
         async with (await self._database.pool()).acquire() as connection:
             if not await connection.fetchval(_LOCK):

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cards.template import FALLBACK_PICTURE
-from clients.objects import ObjectStore, ObjectStoreError
+from clients.faults import Unavailable
+from clients.objects import ObjectStore
 from config.settings import ObjectStoreSettings
 from ops import bucket
 from ops.cli import app
@@ -66,7 +67,7 @@ async def test_the_rules_are_the_specs(store: ObjectStore) -> None:
 
 async def test_a_bucket_that_is_away_is_said() -> None:
     away = ObjectStore(ObjectStoreSettings(endpoint_url="http://127.0.0.1:9"))
-    with pytest.raises(ObjectStoreError):
+    with pytest.raises(Unavailable):
         async for _ in bucket.prepare(away):
             pass
 

@@ -11,8 +11,9 @@ import asyncpg
 import orjson
 import pytest
 
+from clients.faults import Unavailable
 from clients.postgres import Database
-from clients.queue import Message, NotificationQueue, QueueError, Sent
+from clients.queue import Message, NotificationQueue, Sent
 from clients.unsubscribe import UnsubscribeLinks, Wish
 from config.settings import DigestSettings, PostgresSettings, QueueSettings, UnsubscribeSettings
 from ops.dead_letters import audit, row_changes
@@ -147,7 +148,7 @@ class LosesAnswers(NotificationQueue):
 
     async def send(self, messages: Any) -> Sent:
         await super().send(messages)
-        raise QueueError("no answer in time")
+        raise Unavailable("the queue", "no answer in time")
 
 
 async def test_an_answer_that_is_lost_is_no_second_digest(world: World) -> None:

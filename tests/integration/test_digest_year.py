@@ -22,8 +22,9 @@ import orjson
 import pytest
 from asyncpg.pool import PoolConnectionProxy
 
+from clients.faults import Unavailable
 from clients.postgres import Database
-from clients.queue import Message, NotificationQueue, QueueError, Sent
+from clients.queue import Message, NotificationQueue, Sent
 from clients.unsubscribe import UnsubscribeLinks
 from config.settings import DigestSettings, PostgresSettings, QueueSettings, UnsubscribeSettings
 from schemas.event import EventType, ShareEvent
@@ -192,7 +193,7 @@ class Forgetful(NotificationQueue):
         taken = await super().send(messages)
         if self.dice.random() < 0.1:
             self.lost += len(messages)
-            raise QueueError("the answer is lost")
+            raise Unavailable("the queue", "the answer is lost")
         return taken
 
 

@@ -18,11 +18,12 @@ from asyncpg.pool import PoolConnectionProxy
 from confluent_kafka import Consumer, TopicPartition
 
 from clients import outbox
+from clients.faults import Unavailable
 from clients.log_ends import LogEnds
 from clients.outbox import OutboxRelay
 from clients.periodic import JobBoard, every
 from clients.postgres import Database
-from clients.producer import BrokerUnavailable, EventProducer
+from clients.producer import EventProducer
 from config.settings import ExpirySettings, PostgresSettings
 from ops.seed import key_of
 from schemas.event import EventType, ShareEvent
@@ -276,7 +277,7 @@ async def test_the_outbox_keeps_a_shares_order_whatever_fails(lab: Lab) -> None:
         async def send_bytes(self, key: str, value: bytes, event_type: str, within: float | None = None) -> None:
             self.given += 1
             if self.given % 3 == 0:
-                raise BrokerUnavailable("no acknowledgement in time")
+                raise Unavailable("Kafka", "no acknowledgement in time")
             await super().send_bytes(key, value, event_type, within)
 
     tokens = [new_share_token() for _ in range(5)]

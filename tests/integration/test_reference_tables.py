@@ -10,7 +10,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from clients.bigquery import Warehouse, WarehouseError
+from clients.bigquery import Warehouse
 from clients.faults import Unavailable
 from clients.postgres import Database
 from config.settings import PostgresSettings
@@ -86,7 +86,7 @@ async def test_a_fault_lets_the_next_one_try(
     warehouse: Warehouse, tables: ReferenceTables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(table: str) -> None:
-        raise WarehouseError("no answer")
+        raise Unavailable("BigQuery", "no answer")
 
     with monkeypatch.context() as patch:
         patch.setattr(warehouse, "open_stream", away)

@@ -16,8 +16,9 @@ from google.rpc import code_pb2
 from google.rpc.status_pb2 import Status
 
 import clients.bigquery
-from clients.bigquery import Warehouse, WarehouseError
+from clients.bigquery import Warehouse
 from clients.bigquery_rows import RowFormat
+from clients.faults import Unavailable
 from clients.postgres import Database
 from config.settings import PostgresSettings, WarehouseSettings
 from ops import warehouse as preparation
@@ -160,7 +161,7 @@ async def test_an_append_that_did_not_is_done_by_the_next_owner_and_never_twice(
 
     # The append comes late after all: its stream takes nothing more. And the worker that sent it owns nothing.
     late = RowFormat(warehouse.schema("share_events"))
-    with pytest.raises(WarehouseError):
+    with pytest.raises(Unavailable):
         await asyncio.to_thread(warehouse.append, stream, [late.encode(row_of(event()))], late)
     with pytest.raises(Fenced):
         await lost.apply(batch(0, event()))

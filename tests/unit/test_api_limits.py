@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 
 from api.errors import ApiError
 from api.limits import Limit, Limiter, Verdict
-from api.redis_gate import RedisAway, RedisGate
+from api.redis_gate import RedisGate
+from clients.faults import Unavailable
 
 T = TypeVar("T")
 LIMIT = Limit("share_create", 20, 3_600, "Share rate limit exceeded. Maximum 20 shares per hour.")
@@ -23,7 +24,7 @@ class NoRedis(RedisGate):
         """Nothing to keep."""
 
     async def call(self, command: Callable[[Redis], Awaitable[T]], *, insist: bool = False) -> T:
-        raise RedisAway
+        raise Unavailable("Redis", "away")
 
 
 class BrokenRedis:
@@ -64,7 +65,7 @@ async def test_after_a_failure_redis_is_left_alone_for_a_moment() -> None:
     gate = RedisGate(redis, clock=lambda: now[0])  # type: ignore[arg-type]  # as much of Redis as is called
 
     async def ask(insist: bool = False) -> None:
-        with pytest.raises(RedisAway):
+        with pytest.raises(Unavailable):
             await gate.call(lambda r: r.get("x"), insist=insist)
 
     await ask()

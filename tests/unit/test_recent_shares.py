@@ -16,7 +16,8 @@ from api.database import Database
 from api.errors import ShareNotFound
 from api.limits import Held
 from api.reads import ShareReader
-from api.redis_gate import RedisAway, RedisGate
+from api.redis_gate import RedisGate
+from clients.faults import Unavailable
 from clients.links import TOMBSTONE
 from schemas.codec import Codec, load_schemas
 
@@ -43,7 +44,7 @@ class Rows:
 
 class NoRedis:
     async def call(self, _: object, **__: object) -> None:
-        raise RedisAway
+        raise Unavailable("Redis", "away")
 
 
 def reader_of(rows: Rows) -> ShareReader:

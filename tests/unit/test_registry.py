@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from clients import registry
+from clients.faults import Unavailable
 from clients.registry import SchemaRefused, SchemaRegistry, open_codec
 from config.settings import KafkaSettings
-from schemas.codec import FOLDER, WRITER_ID, MalformedEvent, Origin, SchemaMismatch, SchemaUnavailable, load_schemas
+from schemas.codec import FOLDER, WRITER_ID, MalformedEvent, Origin, SchemaMismatch, load_schemas
 from schemas.event import Channel, EventType, ShareEvent
 from schemas.ids import share_id_for, uuid7
 from tests.schema_registry import FakeRegistry
@@ -113,7 +114,7 @@ def test_a_registry_that_does_not_come_keeps_us_from_starting(fake: FakeRegistry
         raise httpx.ConnectError("refused", request=request)
 
     fake.answer = refuse
-    with pytest.raises(SchemaUnavailable, match="refused"):
+    with pytest.raises(Unavailable, match="refused"):
         open_codec(KAFKA, wait_seconds=0)
 
 
@@ -152,7 +153,7 @@ def test_an_unknown_id_while_the_registry_is_ill_is_tried_again(fake: FakeRegist
     schema_id = fake.add(json.dumps(tomorrow()), SUBJECT)
     fake.answer = lambda _: answer
     one = event()
-    with pytest.raises(SchemaUnavailable):
+    with pytest.raises(Unavailable):
         codec.decode(written_tomorrow(schema_id, one), ORIGIN)
     assert codec.decode(codec.encode(one), ORIGIN) == one, "what is known is read without it"
     fake.answer = lambda _: None

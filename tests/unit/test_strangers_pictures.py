@@ -13,7 +13,8 @@ from PIL import Image
 from cards.process import DrawingProcess, NotDrawn
 from cards.safe_fetch import encoded
 from cards.thumbnails import FORMATS, NoThumbnail, shrink
-from clients.objects import ObjectStore, ObjectStoreError
+from clients.faults import Unavailable
+from clients.objects import ObjectStore
 from config.settings import ObjectStoreSettings
 
 
@@ -81,7 +82,7 @@ async def test_an_object_that_breaks_off_is_an_object_store_error() -> None:
             endpoint_url=f"http://127.0.0.1:{server.server_address[1]}", access_key_id="a", secret_access_key="b"
         )
         try:
-            with pytest.raises(ObjectStoreError):
+            with pytest.raises(Unavailable):
                 await ObjectStore(settings).get("social/x/preview.png")
         finally:
             server.shutdown()
