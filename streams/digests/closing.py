@@ -7,7 +7,7 @@ be closed costs the others some more transactions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,12 +16,11 @@ import orjson
 from asyncpg.pool import PoolConnectionProxy
 
 from clients import metrics
-from clients.outbox_rows import Done, Outcome
 from clients.postgres import Database
 from config.settings import DigestSettings
 from notifications.digest import by_owner, content_of, digest_id
 from notifications.schedule import day_to_close, next_close
-from streams.outbox.outbox import Outbox, Row
+from streams.outbox.outbox import TransactionalOutbox, claiming, utc_now
 from streams.outboxes import DIGEST_DAYS
 from streams.owner_zone import owner_zone
 
@@ -40,42 +39,26 @@ _DAYS_BEFORE = """
     JOIN digests d ON d.owner_id = of.owner_id AND d.local_date = of.day - 1"""
 
 
-class ClosingOutbox(Outbox):
-    """One row an owner with counts: unplanned, or to be closed at ``due_at``. *clock* tells the time (aware)."""
+class ClosingOutbox(TransactionalOutbox):
+    """One row an owner with counts: unplanned, or to be closed at ``due_at``."""
 
     table = DIGEST_DAYS
-    claim_sql = """
-        UPDATE digest_owners
-        SET lease_owner = $1, lease_until = now() + make_interval(secs => $2), attempts = attempts + 1
-        WHERE owner_id IN (
-            SELECT owner_id FROM digest_owners
-            WHERE is_pending AND parked_at IS NULL AND coalesce(due_at, '-infinity') <= $4
-              AND (lease_until IS NULL OR lease_until < now())
-            ORDER BY coalesce(due_at, '-infinity') LIMIT $3 FOR UPDATE SKIP LOCKED)
-        RETURNING owner_id AS id, lease_owner, attempts, failures"""
-    done = None
-    batch = 500
+    claim_sql = claiming(
+        DIGEST_DAYS,
+        due="is_pending AND parked_at IS NULL AND coalesce(due_at, '-infinity') <= $4",
+        order="coalesce(due_at, '-infinity')",
+        returning="lease_owner, attempts, failures",
+    )
 
-    def __init__(
-        self, database: Database, settings: DigestSettings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
-        self.idle_seconds = settings.check_seconds
-        self._database = database
+    def __init__(self, database: Database, settings: DigestSettings, clock: Callable[[], datetime] = utc_now) -> None:
+        super().__init__(database, settings.check_seconds, clock)
         self._settings = settings
-        self._clock = clock
 
-    def claim_arguments(self) -> tuple[object, ...]:
-        """See :meth:`streams.outbox.outbox.Outbox.claim_arguments`."""
-        return (self._clock(),)
-
-    async def handle(self, rows: Sequence[Row]) -> Sequence[Outcome]:
-        """See :meth:`streams.outbox.outbox.Outbox.handle`: plan the owners without a plan, close the others' days."""
-        now = self._clock()
-        async with (await self._database.pool()).acquire() as connection, connection.transaction():
-            owners = await connection.fetch(_CLAIMED, [row["id"] for row in rows], rows[0]["lease_owner"])
-            await self._plan(connection, [owner for owner in owners if owner["due_at"] is None], now)
-            await self._close(connection, [owner for owner in owners if owner["due_at"] is not None], now)
-        return [Done()] * len(rows)
+    async def settle(self, connection: PoolConnectionProxy, ids: Sequence[UUID], owner: str, now: datetime) -> None:
+        """See :meth:`streams.outbox.outbox.TransactionalOutbox.settle`."""
+        owners = await connection.fetch(_CLAIMED, ids, owner)
+        await self._plan(connection, [owner for owner in owners if owner["due_at"] is None], now)
+        await self._close(connection, [owner for owner in owners if owner["due_at"] is not None], now)
 
     async def _plan(self, connection: PoolConnectionProxy, owners: Sequence[asyncpg.Record], now: datetime) -> None:
         if not owners:

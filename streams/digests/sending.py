@@ -18,7 +18,7 @@ from clients.queue import MOST_AT_ONCE, Message, MessagesRefused, NotificationQu
 from clients.unsubscribe import UnsubscribeLinks, Wish
 from config.settings import DigestSettings
 from notifications.mail import render
-from streams.outbox.outbox import Outbox, Row
+from streams.outbox.outbox import Outbox, Row, claiming
 from streams.outboxes import DIGESTS
 
 CATEGORY, CHANNEL = "social", "digest"
@@ -29,16 +29,15 @@ class DigestOutbox(Outbox):
     """Ten digests in a call, as many as SQS takes."""
 
     table = DIGESTS
-    claim_sql = f"""
-        UPDATE digests d SET lease_owner = $1, lease_until = now() + make_interval(secs => $2), attempts = attempts + 1
-        WHERE id IN (
-            SELECT id FROM digests
-            WHERE state = 'due' AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
-            ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-        RETURNING id, content, attempts, failures,
+    claim_sql = claiming(
+        DIGESTS,
+        due="state = 'due' AND due_at <= now()",
+        order="due_at",
+        returning=f"""content, attempts, failures,
                   NOT EXISTS (SELECT FROM notification_preferences p
-                              WHERE (p.user_id, p.category, p.channel) = (d.owner_id, '{CATEGORY}', '{CHANNEL}')
-                                AND NOT p.enabled) AS is_wanted"""
+                              WHERE (p.user_id, p.category, p.channel) = (t.owner_id, '{CATEGORY}', '{CHANNEL}')
+                                AND NOT p.enabled) AS is_wanted""",
+    )
     done = "state = 'sent', sent_at = now()"
     batch = MOST_AT_ONCE
     lease_seconds = 30.0

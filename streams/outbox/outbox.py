@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from clients.outbox_rows import Connection, Done, Dropped, Later, OutboxTable, Outcome, pause_seconds
+from clients.postgres import Database
 
 Row = Mapping[str, Any]
+
+
+def utc_now() -> datetime:
+    """This machine's time."""
+    return datetime.now(UTC)
+
+
+def claiming(
+    table: OutboxTable, *, due: str, order: str, returning: str, sets: str | None = "attempts = attempts + 1"
+) -> str:
+    """The usual :attr:`Outbox.claim_sql`: rows that are *due* and that nobody has a lease on, by *order*."""
+    changes = ", ".join(filter(None, ("lease_owner = $1", "lease_until = now() + make_interval(secs => $2)", sets)))
+    return f"""
+        UPDATE {table.table} t SET {changes}
+        WHERE {table.key} IN (
+            SELECT {table.key} FROM {table.table}
+            WHERE {due} AND (lease_until IS NULL OR lease_until < now())
+            ORDER BY {order} LIMIT $3 FOR UPDATE SKIP LOCKED)
+        RETURNING {table.key} AS id, {returning}"""
 
 
 class Outbox(ABC):
@@ -126,3 +148,33 @@ class Outbox(ABC):
     def pause(self, row: Row, outcome: Later) -> float:
         """Seconds until *row* is tried again."""
         return pause_seconds(row["attempts"], self.longest_pause_seconds, outcome.retry_after)
+
+
+class TransactionalOutbox(Outbox):
+    """An outbox whose work is one transaction of many rows in PostgreSQL, which gives their leases back itself.
+
+    *clock* tells the time (aware); it is the fourth argument of :attr:`claim_sql`.
+    """
+
+    done = None
+    batch = 500
+
+    def __init__(self, database: Database, idle_seconds: float, clock: Callable[[], datetime] = utc_now) -> None:
+        self.idle_seconds = idle_seconds
+        self._database = database
+        self._clock = clock
+
+    def claim_arguments(self) -> tuple[object, ...]:
+        """See :meth:`Outbox.claim_arguments`."""
+        return (self._clock(),)
+
+    async def handle(self, rows: Sequence[Row]) -> Sequence[Outcome]:
+        """See :meth:`Outbox.handle`."""
+        ids, owner = [row["id"] for row in rows], rows[0]["lease_owner"]
+        async with (await self._database.pool()).acquire() as connection, connection.transaction():
+            await self.settle(connection, ids, owner, self._clock())
+        return [Done()] * len(rows)
+
+    @abstractmethod
+    async def settle(self, connection: PoolConnectionProxy, ids: Sequence[Any], owner: str, now: datetime) -> None:
+        """Lock those of *ids* whose lease *owner* still holds, do their work, and give the leases back."""

@@ -16,7 +16,7 @@ from clients import metrics
 from clients.objects import ObjectStore, preview_key
 from clients.outbox_rows import Done, Outcome
 from clients.postgres import Database
-from streams.outbox.outbox import Outbox, Row
+from streams.outbox.outbox import Outbox, Row, claiming
 from streams.outboxes import FALLBACK_CARDS
 from streams.previews.card import card_of
 from streams.previews.gate import RendererGate
@@ -31,15 +31,13 @@ class FallbackOutbox(Outbox):
     """Draws one card at a time. While the operator has stopped pictures it draws none."""
 
     table = FALLBACK_CARDS
-    claim_sql = """
-        UPDATE previews SET fallback = 'drawing', lease_owner = $1, lease_until = now() + make_interval(secs => $2)
-        WHERE share_id IN (
-            SELECT share_id FROM previews
-            WHERE state IN ('due', 'parked') AND (state = 'parked' OR $4) AND fallback IN ('wanted', 'drawing')
-              AND (lease_until IS NULL OR lease_until < now())
-            ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-        RETURNING share_id AS id, share_token, wishlist_id, fallback_failures AS failures,
-                  fallback_failures AS attempts"""
+    claim_sql = claiming(
+        FALLBACK_CARDS,
+        due="state IN ('due', 'parked') AND (state = 'parked' OR $4) AND fallback IN ('wanted', 'drawing')",
+        order="due_at",
+        returning="share_token, wishlist_id, fallback_failures AS failures, fallback_failures AS attempts",
+        sets="fallback = 'drawing'",
+    )
     # Requested again meanwhile, it is wanted again and another one follows.
     done = """fallback = CASE WHEN fallback = 'drawing' THEN 'drawn' ELSE fallback END,
               due_at = CASE WHEN state = 'due' THEN now() ELSE due_at END"""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from clients.objects import ObjectStore, content_key, preview_key
 from clients.outbox_rows import Connection, Done, Outcome
-from streams.outbox.outbox import Outbox, Row
+from streams.outbox.outbox import Outbox, Row, claiming
 from streams.outboxes import PICTURE_REMOVALS
 
 
@@ -16,15 +16,14 @@ class PurgeOutbox(Outbox):
     """
 
     table = PICTURE_REMOVALS
-    claim_sql = """
-        UPDATE previews SET lease_owner = $1, lease_until = now() + make_interval(secs => $2)
-        WHERE share_id IN (
-            SELECT share_id FROM previews
-            WHERE state IN ('withdrawn', 'swept') AND purged_at IS NULL AND purge_parked_at IS NULL
-              AND (lease_until IS NULL OR lease_until < now())
-            LIMIT $3 FOR UPDATE SKIP LOCKED)
-        RETURNING share_id AS id, share_token, content_hash, purge_failures AS failures, purge_failures AS attempts,
-                  NOT EXISTS (SELECT FROM wishlists w WHERE w.id = wishlist_id) AS is_gone"""
+    claim_sql = claiming(
+        PICTURE_REMOVALS,
+        due=PICTURE_REMOVALS.pending,
+        order="share_id",
+        returning="""share_token, content_hash, purge_failures AS failures, purge_failures AS attempts,
+                  NOT EXISTS (SELECT FROM wishlists w WHERE w.id = wishlist_id) AS is_gone""",
+        sets=None,
+    )
     at_once = 10
     longest_pause_seconds = 60.0
 

@@ -14,7 +14,7 @@ from clients import metrics
 from clients.outbox_rows import Connection, Done, Later, Outcome, Refused
 from clients.postgres import Database
 from config.settings import RendererSettings
-from streams.outbox.outbox import Outbox, Row
+from streams.outbox.outbox import Outbox, Row, claiming
 from streams.outboxes import PREVIEWS
 from streams.previews.card import card_of
 from streams.previews.gate import BREAKER, RendererGate
@@ -42,13 +42,12 @@ class RenderOutbox(Outbox):
     """One row a share. While the breaker is open, or pictures are stopped, no row is claimed."""
 
     table = PREVIEWS
-    claim_sql = """
-        UPDATE previews SET lease_owner = $1, lease_until = now() + make_interval(secs => $2), attempts = attempts + 1
-        WHERE share_id IN (
-            SELECT share_id FROM previews
-            WHERE state = 'due' AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
-            ORDER BY (fallback = 'drawn'), due_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-        RETURNING share_id AS id, share_token, wishlist_id, attempts, failures"""
+    claim_sql = claiming(
+        PREVIEWS,
+        due="state = 'due' AND due_at <= now()",
+        order="(fallback = 'drawn'), due_at",
+        returning="share_token, wishlist_id, attempts, failures",
+    )
     idle_seconds = 0.25
     longest_pause_seconds = 60.0
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from clients import metrics
-from clients.outbox_rows import Done, Outcome
-from clients.postgres import Database
 from notifications.quiet import quiet_until
-from streams.outbox.outbox import Outbox, Row
+from streams.outbox.outbox import TransactionalOutbox, claiming
 from streams.outboxes import PUSHES
 from streams.owner_zone import owner_zone
 
@@ -35,47 +34,27 @@ _DELIVER = """
 _TOLD = f"UPDATE pushes SET state = 'told', told_at = $2, {_RELEASED} WHERE id = ANY($1::uuid[])"
 
 
-class AnnouncementOutbox(Outbox):
-    """One row an owner and wishlist. *clock* tells the time (aware)."""
+class AnnouncementOutbox(TransactionalOutbox):
+    """One row an owner and wishlist."""
 
     table = PUSHES
-    claim_sql = """
-        UPDATE pushes SET lease_owner = $1, lease_until = now() + make_interval(secs => $2), attempts = attempts + 1
-        WHERE id IN (
-            SELECT id FROM pushes
-            WHERE state = 'due' AND due_at <= $4 AND (lease_until IS NULL OR lease_until < now())
-            ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-        RETURNING id, lease_owner, attempts, failures"""
-    done = None
-    batch = 500
+    claim_sql = claiming(
+        PUSHES, due="state = 'due' AND due_at <= $4", order="due_at", returning="lease_owner, attempts, failures"
+    )
 
-    def __init__(
-        self, database: Database, idle_seconds: float, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
-        self.idle_seconds = idle_seconds
-        self._database = database
-        self._clock = clock
-
-    def claim_arguments(self) -> tuple[object, ...]:
-        """See :meth:`streams.outbox.outbox.Outbox.claim_arguments`."""
-        return (self._clock(),)
-
-    async def handle(self, rows: Sequence[Row]) -> Sequence[Outcome]:
-        """See :meth:`streams.outbox.outbox.Outbox.handle`; one transaction, which gives the leases back."""
-        now = self._clock()
-        async with (await self._database.pool()).acquire() as connection, connection.transaction():
-            due = await connection.fetch(_CLAIMED, [row["id"] for row in rows], rows[0]["lease_owner"])
-            quiet = {row["id"]: over for row in due if row["wanted"] and (over := _quiet_until(now, row)) is not None}
-            told = [row["id"] for row in due if row["wanted"] and row["id"] not in quiet]
-            dropped = [row["id"] for row in due if not row["wanted"]]
-            if quiet:
-                await connection.execute(_POSTPONE, list(quiet), list(quiet.values()))
-            if dropped:
-                await connection.execute(_DROP, dropped)
-            await _tell(connection, told, now)
+    async def settle(self, connection: PoolConnectionProxy, ids: Sequence[UUID], owner: str, now: datetime) -> None:
+        """See :meth:`streams.outbox.outbox.TransactionalOutbox.settle`."""
+        due = await connection.fetch(_CLAIMED, ids, owner)
+        quiet = {row["id"]: over for row in due if row["wanted"] and (over := _quiet_until(now, row)) is not None}
+        told = [row["id"] for row in due if row["wanted"] and row["id"] not in quiet]
+        dropped = [row["id"] for row in due if not row["wanted"]]
+        if quiet:
+            await connection.execute(_POSTPONE, list(quiet), list(quiet.values()))
+        if dropped:
+            await connection.execute(_DROP, dropped)
+        await _tell(connection, told, now)
         metrics.PUSHES.labels("quiet").inc(len(quiet))
         metrics.PUSHES.labels("not_wanted").inc(len(dropped))
-        return [Done()] * len(rows)
 
 
 async def _tell(connection: PoolConnectionProxy, pushes: Sequence[object], now: datetime) -> None:

@@ -18,7 +18,7 @@ from clients.links import end_list, given_versions
 from clients.outbox_rows import Connection, Done, Later, Outcome
 from clients.postgres import Database
 from config.settings import ApiSettings
-from streams.outbox.outbox import Outbox, Row
+from streams.outbox.outbox import Outbox, Row, claiming
 from streams.outbox.worker import OutboxWorker
 from streams.outboxes import ENDED_LISTS
 
@@ -27,14 +27,12 @@ class EndedListOutbox(Outbox):
     """One row a deleted list; two at once do no harm, since ending twice is ending."""
 
     table = ENDED_LISTS
-    claim_sql = """
-        UPDATE ended_lists
-        SET lease_owner = $1, lease_until = now() + make_interval(secs => $2), attempts = attempts + 1
-        WHERE wishlist_id IN (
-            SELECT wishlist_id FROM ended_lists
-            WHERE parked_at IS NULL AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
-            ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-        RETURNING wishlist_id AS id, share_tokens, attempts, failures"""
+    claim_sql = claiming(
+        ENDED_LISTS,
+        due="parked_at IS NULL AND due_at <= now()",
+        order="due_at",
+        returning="share_tokens, attempts, failures",
+    )
     at_once = 10
     longest_pause_seconds = 60.0
 
