@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from clients.push_connection import PushConnection, trust, within
-from clients.push_gateway import Answer, PushMessage, Verdict, retry_after
+from clients.push_gateway import Answer, PushMessage, Verdict
 from clients.push_text import encodable, fitted
+from clients.retry_after import retry_after
 from config.settings import ApnsSettings
 
 RENEW_AFTER_SECONDS = 40 * 60

@@ -17,8 +17,9 @@ import orjson
 
 from clients.google_tokens import AccessTokens
 from clients.push_connection import PushConnection, trust, within
-from clients.push_gateway import Answer, PushMessage, Verdict, retry_after
+from clients.push_gateway import Answer, PushMessage, Verdict
 from clients.push_text import encodable, fitted
+from clients.retry_after import retry_after
 from config.settings import FcmSettings
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
@@ -68,20 +66,3 @@ class PushGateway(Protocol):
     async def close(self) -> None:
         """Let go of the connection."""
         ...
-
-
-def retry_after(value: str | None) -> float | None:
-    """The header Retry-After (RFC 9110, 10.2.3), seconds or a date, as seconds from now; None where it says nothing."""
-    if value is None:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdecimal():
-        # More digits than these are no time that anybody waits for.
-        return float(value[:9])
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, moment.timestamp() - time.time())

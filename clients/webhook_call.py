@@ -9,20 +9,19 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpcore
 from standardwebhooks import Webhook
 
-from clients.public_network import PublicNetwork, Refused, Resolve, is_public, resolver
+from clients.public_network import PublicNetwork, Resolve, is_public, resolver
+from clients.retry_after import retry_after
 from config.settings import WebhookSettings
 
 LONGEST_URL = 2_000
 _READ_BYTES = 4_096
 _READ_SECONDS = 1.0
-_ERRORS = (Refused, OSError, ValueError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 
 
 class BadUrl(Exception):
@@ -119,7 +118,7 @@ class WebhookCaller:
             return Answer(None, f"no answer within {seconds:g} s")
         except BadUrl as error:
             return Answer(None, f"url {error.problem}")
-        except _ERRORS as error:
+        except Exception as error:  # a stranger's answer leads to more errors than the library names
             return Answer(None, str(error) or "the connection was lost")
 
     async def aclose(self) -> None:
@@ -130,7 +129,7 @@ class WebhookCaller:
 async def _read_a_little(response: httpcore.Response) -> None:
     """Let the receiver finish a short answer; what it says beyond the status is nothing to us."""
     read = 0
-    with contextlib.suppress(*_ERRORS):
+    with contextlib.suppress(Exception):
         async with asyncio.timeout(_READ_SECONDS):
             async for chunk in response.aiter_stream():
                 read += len(chunk)
@@ -140,17 +139,7 @@ async def _read_a_little(response: httpcore.Response) -> None:
 
 def _answer(response: httpcore.Response) -> Answer:
     asked = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
-    return Answer(response.status, f"status {response.status}", _seconds(asked.decode("latin-1").strip()))
-
-
-def _seconds(asked: str) -> float:
-    """Retry-After in seconds (RFC 9110, 10.2.3); 0 where it says nothing."""
-    if asked.isascii() and asked.isdecimal():
-        return float(asked)
-    try:
-        return max(0.0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return 0.0
+    return Answer(response.status, f"status {response.status}", retry_after(asked.decode("latin-1")) or 0.0)
 
 
 def _is_address(host: str) -> bool:

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from clients import apns, fcm
 from clients.apns import ApnsGateway, ProviderTokens
 from clients.fcm import FcmGateway
-from clients.push_gateway import Answer, PushMessage, Verdict, retry_after
+from clients.push_gateway import Answer, PushMessage, Verdict
+from clients.retry_after import retry_after
 from config.settings import ApnsSettings, FcmSettings
 from ops.stack import push_keys
 
