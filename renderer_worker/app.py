@@ -29,7 +29,7 @@ from config.settings import RendererSettings
 from renderer_worker.browser import BrowserPool
 from renderer_worker.chromium import Wear
 from renderer_worker.engine import Engine
-from renderer_worker.errors import RenderError
+from renderer_worker.errors import CardNotDrawable, RenderError
 from renderer_worker.memory import resident_bytes
 from renderer_worker.requests import InvalidRequest, parse
 from renderer_worker.service import Renderer
@@ -72,9 +72,9 @@ class App:
         except RenderError as error:
             _log.warning("render failed", error=error.code, reason=str(error), request_id=request_id)
             return _failure(error, request_id, headers)
-        except Exception:
+        except Exception as error:
             _log.exception("render failed by a bug", request_id=request_id)
-            return _failure(RenderError("unexpected; the log says more"), request_id, headers)
+            return _failure(await self._blame(error), request_id, headers)
         elapsed = round((time.perf_counter() - started) * 1000)
         return JSONResponse(
             {
@@ -113,6 +113,15 @@ class App:
         RENDER_POOL_BUSY.set(self._engine.busy)
         RENDER_MEMORY.set(await asyncio.to_thread(resident_bytes))
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    async def _blame(self, error: Exception) -> RenderError:
+        """Whose fault an unexpected *error* under one card is: the card's where another card is drawn after it.
+
+        A caller's breaker must not open over one card. All failures at a time share one canary, which has its own end.
+        """
+        if await self._engine.prove(0.0):
+            return CardNotDrawable(f"{type(error).__name__}; the log says more, and other cards are drawn")
+        return RenderError("unexpected; the log says more")
 
     def _timeout(self, request: Request) -> float:
         """Seconds that the caller waits (``X-Timeout-Ms``), at most what queue and page may take together."""

@@ -11,6 +11,13 @@ class RenderError(Exception):
     retry_after: int | None = None
 
 
+class CardNotDrawable(RenderError):
+    """This card cannot be drawn, while others can: asking again does not help."""
+
+    status = 422
+    code = "CARD_NOT_DRAWABLE"
+
+
 class PoolExhausted(RenderError):
     """No page became free in time: come again when the queue is shorter."""
 
