@@ -65,8 +65,8 @@ class Desk:
         return found
 
     async def groups(self) -> set[str]:
-        """Every group that reads, or has letters, and every outbox."""
-        found = {letter.group for letter in await self.letters()} | TABLES.keys()
+        """Every group that reads, or has letters."""
+        found = {letter.group for letter in await self.letters()}
         return found if self.connection is None else found | (await reading.readers(self.connection)).keys()
 
     async def content(self, letter: Letter) -> Content:
@@ -94,14 +94,17 @@ class Desk:
 
 
 def group_named(name: str, known: Collection[str]) -> str:
-    """The one group whose name is *name*, or has it as a part; raises :class:`BadInput` listing what there is."""
-    if name in known:
+    """The one group or outbox whose name is *name*, or has it as a part; raises :class:`BadInput` listing all names.
+
+    A part of a group's name means the group, whatever outbox has it too.
+    """
+    if name in known or name in TABLES:
         return name
-    found = sorted(group for group in known if name in group)
+    found = sorted(group for group in known if name in group) or sorted(one for one in TABLES if name in one)
     if len(found) == 1:
         return found[0]
-    why = f"{name!r} is part of several groups" if found else f"there is no group {name!r}"
-    raise BadInput("--group", f"{why}; known are {', '.join(found or sorted(known)) or 'none'}")
+    why = f"{name!r} is part of several groups" if found else f"there is no group or outbox {name!r}"
+    raise BadInput("--group", f"{why}; known are {', '.join(found or [*sorted(known), *TABLES])}")
 
 
 @asynccontextmanager
