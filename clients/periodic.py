@@ -52,20 +52,20 @@ async def every(
     An outage is retried after *retry_seconds*. Any other exception is a defect: it is logged with its traceback, and
     the pauses grow up to five minutes. Neither leaves this loop.
     """
-    failures = 0
+    defects = 0
     while True:
         try:
             pause = 0.0 if await work() is True else seconds
-            failures = 0
+            defects = 0
             board.note_success(name)
         except Exception as error:
-            failures += 1
             board.note_failure(name, error)
             if is_passing(error):
                 pause = random.uniform(0.5, 1.0) * retry_seconds
                 get_logger().warning("a job waits", job=name, error=f"{type(error).__name__}: {error}")
             else:
-                pause = random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE_SECONDS, retry_seconds * 2.0 ** min(failures, 10))
+                defects += 1
+                pause = random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE_SECONDS, retry_seconds * 2.0 ** min(defects, 10))
                 metrics.JOB_FAILURES.labels(name).inc()
-                get_logger().exception("a job failed", job=name, failures=failures, seconds=round(pause, 1))
+                get_logger().exception("a job failed", job=name, failures=defects, seconds=round(pause, 1))
         await asyncio.sleep(pause)

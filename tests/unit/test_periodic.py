@@ -72,6 +72,11 @@ async def test_a_success_ends_the_failures(pauses: list[float]) -> None:
     assert board.failing == {}
 
 
+async def test_an_outage_makes_no_later_defect_wait_longer(pauses: list[float]) -> None:
+    await runs([Unavailable("Kafka", "away")] * 8 + [ValueError()], JobBoard())
+    assert pauses == [1] * 8 + [2]
+
+
 def test_the_board_keeps_jobs_apart_and_its_answer_short() -> None:
     board = JobBoard()
     board.note_failure("one", ValueError("x" * 10_000))
