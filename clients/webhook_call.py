@@ -15,11 +15,13 @@ from uuid import UUID
 import httpcore
 from standardwebhooks import Webhook
 
-from clients.public_network import PublicNetwork, Resolve, is_public, resolver
+from clients.logs import get_logger
+from clients.public_network import PublicNetwork, Refused, Resolve, is_public, resolver
 from clients.retry_after import retry_after
 from config.settings import WebhookSettings
 
 LONGEST_URL = 2_000
+_EXPECTED = (Refused, OSError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 _READ_BYTES = 4_096
 _READ_SECONDS = 1.0
 
@@ -118,8 +120,11 @@ class WebhookCaller:
             return Answer(None, f"no answer within {seconds:g} s")
         except BadUrl as error:
             return Answer(None, f"url {error.problem}")
-        except Exception as error:  # a stranger's answer leads to more errors than the library names
+        except _EXPECTED as error:
             return Answer(None, str(error) or "the connection was lost")
+        except Exception as error:  # a stranger's answer leads to more errors than the library names
+            get_logger().exception("a webhook call met an unexpected error")
+            return Answer(None, f"{type(error).__name__}: {error}")
 
     async def aclose(self) -> None:
         """Close the connections."""

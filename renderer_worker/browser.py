@@ -171,6 +171,9 @@ class BrowserPool:
         except RenderError as error:
             _log.error("canary not drawn", error=error.code, reason=str(error))
             return False
+        except Exception:  # whatever it was, no card was drawn; those who ask must hear that, and no error
+            _log.exception("canary not drawn")
+            return False
         return True
 
 

@@ -29,7 +29,10 @@ class Engine(Protocol):
         """Stop."""
 
     async def prove(self, within: float) -> bool:
-        """Whether a card was drawn in the last *within* seconds; where nobody asked for one, a canary is drawn."""
+        """Whether a card was drawn in the last *within* seconds; where nobody asked for one, a canary is drawn.
+
+        Never raises; all who ask at the same time share one canary.
+        """
 
     async def draw(self, card: dict[str, Any], wait_until: float, deadline: float) -> bytes:
         """A picture of *card* that Pillow reads, 1200 × 630 pixels.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
 from typing import Any, cast
@@ -14,6 +15,8 @@ from starlette.testclient import TestClient
 from clients.objects import ObjectStore
 from config.settings import RendererSettings
 from renderer_worker.app import App
+from renderer_worker.browser import BrowserPool
+from renderer_worker.browserless import BrowserlessEngine
 from renderer_worker.engine import Engine
 from renderer_worker.errors import BrowserUnavailable, PageTimeout, PoolExhausted, UploadFailed
 from renderer_worker.service import Renderer
@@ -76,3 +79,41 @@ def test_a_card_is_to_blame_where_another_can_be_drawn(error: Exception) -> None
 def test_the_services_own_faults_are_no_cards(error: Exception, status: int) -> None:
     found, _, engine = answer(error, sound=True)
     assert (found, engine.asked) == (status, [])
+
+
+class Drawing:
+    """Counts canaries; each ends in *error*, or is drawn."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+        self.canaries = 0
+
+    def draw(self, card: dict[str, Any]) -> bytes:
+        self.canaries += 1
+        if self.error is not None:
+            raise self.error
+        return b"a picture"
+
+
+@pytest.mark.parametrize("error", [None, ValueError("no fonts"), OSError("disk"), RecursionError()], ids=repr)
+async def test_a_hundred_bad_cards_cost_one_canary_which_never_raises(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    drawing = Drawing(error)
+    monkeypatch.setattr("renderer_worker.browserless.CardDrawing", lambda: drawing)
+    engine = BrowserlessEngine(page_seconds=5.0)
+    found = await asyncio.gather(*(engine.prove(0.0) for _ in range(100)))
+    assert set(found) == {error is None}
+    assert drawing.canaries == 1
+    assert await engine.prove(0.0) is (error is None)
+    assert drawing.canaries == 2, "what was proved before says nothing of now"
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), PageTimeout()], ids=repr)
+async def test_a_pools_canary_never_raises(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    async def draw(*_: object) -> bytes:
+        raise error
+
+    pool = object.__new__(BrowserPool)
+    monkeypatch.setattr(pool, "draw", draw)
+    assert await pool._draw_canary() is False

@@ -112,6 +112,32 @@ async def test_retry_after(host: ImageHost, caller: WebhookCaller, said: str, le
     assert least <= (await call(caller)).retry_after <= most
 
 
+@pytest.mark.parametrize("status", [200, 410, 503])
+@pytest.mark.parametrize("said", ["Wed, 21 Oct 2015 07:28:00 +9999999999", "9" * 400, "caf\xe9", "\xff\xfe"], ids=repr)
+async def test_a_retry_after_that_is_no_time_leaves_the_answer_as_it_is(
+    host: ImageHost, caller: WebhookCaller, status: int, said: str
+) -> None:
+    host.answers["/hook"] = response(status, Retry_After="PLACE").replace(b"PLACE", said.encode("latin-1"))
+    answer = await call(caller)
+    assert (answer.status, answer.is_taken, answer.is_gone) == (status, status == 200, status == 410)
+    assert 0 <= answer.retry_after < 1e9
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("header"), OverflowError(), UnicodeError("bytes"), RecursionError(), KeyError(1)], ids=repr
+)
+async def test_whatever_goes_wrong_in_a_call_is_an_answer(
+    caller: WebhookCaller, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def stream(*_: object, **__: object) -> object:
+        raise error
+
+    monkeypatch.setattr(caller._pool, "stream", stream)
+    answer = await call(caller)
+    assert (answer.status, answer.is_taken) == (None, False)
+    assert type(error).__name__ in answer.reason
+
+
 @pytest.mark.parametrize("url", ["http://localhost:1/", "https://no-such-name.invalid/"])
 async def test_who_cannot_be_reached_is_a_failure_with_a_reason(url: str) -> None:
     async with aclosing(WebhookCaller(OPEN)) as caller:
